@@ -1,0 +1,32 @@
+"""The command line: commands parse, call and return a result; one place renders it.
+
+::
+
+    run         the application: global options, and one run of it
+    session     one run: workspace, settings, language, and where everything it says goes
+    options     the options that commands share
+    complete    what the shell offers when tab is pressed
+    questions   suggest, batch, explain        learning   train, evaluate, models
+    lab         init, check                    people     profiles, feedback
+    concepts    skills                         doctor     doctor
+    failures    errors, told in one place      words      messages in the reader's language
+
+``skillmatch --help`` imports typer and nothing heavy: every command imports what it needs when it is called.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line on ``sys.argv`` and leave with its exit code."""
+    try:
+        from .run import run
+
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # while the imports were still going on
+        code = 130
+    sys.exit(code)

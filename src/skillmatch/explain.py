@@ -1,0 +1,65 @@
+"""Contributions to reasons: the sentence that proves a match, and the parts of a score in a coordinator's words.
+
+Each need's raw score is a baseline plus one term a feature (``ranking``); features are summed into the few parts that
+people understand. Parts and baseline add up to the raw score, exactly to float precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .ranking import FEATURES, PARTS, Ranker
+from .records import Gap, Match, Need, Proof, Reason
+from .retrieval import Floats
+
+#: A need's best evidence is shown as proof from this probability on; below it, the need counts as not covered.
+PROOF_BAR = 0.10
+
+
+def parts(ranker: Ranker, features: Floats) -> dict[str, float]:
+    """What each part adds to the raw score of one (need, person) pair; the sum is raw score less baseline."""
+    terms = dict(zip(FEATURES, ranker.terms(features), strict=True))
+    return {part: float(sum(terms[f] for f in names)) for part, names in PARTS.items()}
+
+
+def reason(need: Need, ranker: Ranker, features: Floats, raw: float, score: float, proof: Proof) -> Reason:
+    """Why (or how little) one person answers one need."""
+    return Reason(need.id, score, raw, proof if score >= PROOF_BAR else None, parts(ranker, features))
+
+
+def gaps(needs: Sequence[Need], best_scores: Sequence[float], closest: Sequence[Proof], bar: float) -> tuple[Gap, ...]:
+    """The needs that nobody reaches ``bar`` for, with the nearest evidence there is."""
+    return tuple(
+        Gap(need.id, float(best), proof)
+        for need, best, proof in zip(needs, best_scores, closest, strict=True)
+        if best < bar
+    )
+
+
+def missing(match: Match, needs: Sequence[Need], better: Match | None) -> list[tuple[str, str, float]]:
+    """(need, part, difference) where ``better`` scores higher than ``match``, largest first: what would lift them."""
+    if better is None:
+        return []
+    own = {r.need: r for r in match.needs}
+    out = [
+        (other.need, part, value - own[other.need].parts.get(part, 0.0))
+        for other in better.needs
+        if other.need in own
+        for part, value in other.parts.items()
+    ]
+    return sorted((d for d in out if d[2] > 0.01), key=lambda d: -d[2])
+
+
+def is_thin(items: int, words: int) -> bool:
+    """Whether a profile says too little to be judged by: under three items or twenty words in all."""
+    return items < 3 or words < 20
+
+
+def order(scores: Floats, cross: np.ndarray, ids: Sequence[str]) -> list[int]:  # type: ignore[type-arg]
+    """People's indices, best first: other labs before the asker's own, then score, then id.
+
+    ``cross``: True for people of another lab than the asker's; all True where no lab asks.
+    """
+    return sorted(range(len(ids)), key=lambda i: (not cross[i], -scores[i], ids[i]))

@@ -1,0 +1,476 @@
+"""Composes the parts: fit on records, match needs, save to and load from a version's folder.
+
+A version's folder holds arrays (.npy), texts (one blob with offsets), JSON and the fitted scikit-learn pipeline
+(skops); answering opens the first three only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import explain
+from .encoders import Encoder, Progress, open_encoder
+from .errors import DamagedModelError, NoModelError, UsageError
+from .needs import MUST_PREFIX, Understood, must_need, project_from_text, understand
+from .ranking import Ranker, SkillTable, concept_rows, near_matrix, score_pairs
+from .records import Match, Person, Profile, Project, Proof, Suggestion, content_hash
+from .retrieval import Floats, Ints, ItemIndex, Postings, Sparse, load_array
+from .runtime import Workspace, find_workspace
+from .store import Store
+from .taxonomy import LEVEL_WORTH, ConceptModel, LevelModel, Taxonomy
+
+#: Worth of a claim without a level, between "has used it" and "does it daily".
+UNSTATED_WORTH = 0.5
+#: A claim or sentence loses half of its worth in this many years.
+HALF_LIFE_YEARS = 10.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What narrows or reorders an answer; the flags of ``suggest`` and ``batch`` under the same names.
+
+    ``top``: how many people, None for everyone (no bar then). Dates are days on which the person must be available.
+    """
+
+    top: int | None = 5
+    from_lab: str | None = None
+    must: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    lab: tuple[str, ...] = ()
+    family: tuple[str, ...] = ()
+    available_from: date | None = None
+    available_to: date | None = None
+    min_score: float | None = None
+
+
+@dataclass(frozen=True)
+class Items:
+    """What each person's items say: texts, kinds and sources, read one at a time from a blob."""
+
+    blob: NDArray[np.uint8]
+    offsets: Ints  # (items + 1,)
+    worth: Floats
+    level: NDArray[np.int8]  # the level claimed, 0 where none is
+
+    @classmethod
+    def build(cls, rows: Sequence[tuple[str, str, str]], worth: Floats, level: Sequence[int]) -> Items:
+        """From (text, kind, source) of each item."""
+        packed = ["\x1f".join((text, kind, source)).encode() for text, kind, source in rows]
+        offsets = np.zeros(len(packed) + 1, dtype=np.int64)
+        np.cumsum([len(p) for p in packed], out=offsets[1:])
+        return cls(np.frombuffer(b"".join(packed), dtype=np.uint8), offsets, worth, np.array(level, dtype=np.int8))
+
+    def proof(self, item: int) -> Proof:
+        """The item as evidence."""
+        raw = bytes(self.blob[self.offsets[item] : self.offsets[item + 1]]).decode()
+        text, kind, source = raw.split("\x1f")
+        return Proof(text, kind, source, int(self.level[item]) or None)
+
+
+def _day(text: str | None) -> date | None:
+    return date.fromisoformat(text) if text else None
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """A trained model in memory. Build with ``Matcher.fit``, or open with ``skillmatch.load``."""
+
+    version: str
+    people: tuple[dict[str, Any], ...]
+    items: Items
+    index: ItemIndex
+    concept_ids: NDArray[np.int32]  # (items, TOP_CONCEPTS)
+    concept_p: Floats
+    skills: SkillTable
+    near: Sparse
+    concepts: tuple[tuple[str, str, str], ...]  # id, English label, French label
+    model: ConceptModel
+    ranker: Ranker
+    encoder: Encoder = field(repr=False)
+
+    # --- building ---
+
+    @classmethod
+    def fit(
+        cls,
+        profiles: Sequence[Profile],
+        taxonomy: Taxonomy,
+        encoder: Encoder,
+        model: ConceptModel,
+        levels: LevelModel,
+        ranker: Ranker,
+        *,
+        today: date | None = None,
+        progress: Progress | None = None,
+    ) -> Matcher:
+        """Embed every claim and sentence of the profiles that may be shown, and index them.
+
+        ``today``: what dates of evidence are measured against; the latest date in the profiles by default, so that
+        the same data gives the same model on any day. Raises ``UsageError`` where no profile is left.
+        """
+        shown = sorted((p for p in profiles if p.consent is not False), key=lambda p: p.id)
+        if not shown:
+            raise UsageError(
+                "There is nobody to match: no profile, or none whose consent allows it.",
+                "Add profiles to data/profiles.csv and run: skillmatch train",
+            )
+        rows, owner, level, when = _item_rows(shown)
+        texts = [r[0] for r in rows]
+        vectors = encoder.encode(texts, "passage", progress)
+        read = levels.worth(texts, vectors)
+        worth = np.array(
+            [
+                LEVEL_WORTH[lv] if lv else (UNSTATED_WORTH if kind == "skill" else w)
+                for (_, kind, _), lv, w in zip(rows, level, read, strict=True)
+            ],
+            dtype=np.float32,
+        )
+        worth *= _freshness(when, today or max((d for d in when if d), default=date(2000, 1, 1)))
+        ids, p = concept_rows(model, texts, vectors)
+        return cls(
+            version="",
+            people=tuple(_person(profile) for profile in shown),
+            items=Items.build(rows, worth, level),
+            index=ItemIndex.build(texts, vectors, owner, len(shown)),
+            concept_ids=ids,
+            concept_p=p,
+            skills=SkillTable.build(owner, worth, ids, p, len(shown), len(taxonomy)),
+            near=near_matrix(taxonomy),
+            concepts=tuple((c.id, c.label_en, c.label_fr) for c in taxonomy.concepts),
+            model=model,
+            ranker=ranker,
+            encoder=encoder,
+        )
+
+    # --- answering ---
+
+    @property
+    def labels(self) -> dict[str, tuple[str, str]]:
+        """Concept id -> (English label, French label)."""
+        return {i: (en, fr) for i, en, fr in self.concepts}
+
+    def understand(self, projects: Sequence[Project]) -> list[Understood]:
+        """Projects with their needs, as ``match`` would read them."""
+        return understand(projects, [c[0] for c in self.concepts], self.model, self.encoder)
+
+    def match(self, need: str | Project, options: Options | None = None) -> Suggestion:
+        """The people who answer a need best. Raises ``UsageError`` for an empty text or an unknown filter value."""
+        project = _as_project(need)
+        return next(self.match_many([project], options))
+
+    def match_many(
+        self, projects: Iterable[str | Project], options: Options | None = None, block: int = 64
+    ) -> Iterator[Suggestion]:
+        """One suggestion a project, in order, each the same as ``match`` would give."""
+        chosen = options or Options()
+        self._check(chosen)
+        batch: list[Project] = []
+        for project in projects:
+            batch.append(_with_musts(_as_project(project), chosen.must))
+            if len(batch) == block:
+                yield from (self._answer(u, chosen) for u in self.understand(batch))
+                batch = []
+        yield from (self._answer(u, chosen) for u in self.understand(batch) if batch)
+
+    def features(self, understood: Understood) -> tuple[Floats, Ints]:
+        """((needs, people, len(FEATURES)), best item (needs, people)) of an understood project."""
+        scored = score_pairs(
+            understood.batch,
+            self.index,
+            self.concept_ids,
+            self.concept_p,
+            self.items.worth,
+            self.skills,
+            self.near,
+            self.ranker.relevance,
+        )
+        return scored.features, scored.best_item
+
+    def _answer(self, understood: Understood, options: Options) -> Suggestion:
+        project = understood.project
+        needs = project.needs
+        features, best = self.features(understood)
+        raw = self.ranker.raw(features)
+        weight = np.array([n.weight for n in needs], dtype=np.float64)
+        total = (raw * (weight / weight.sum())[:, None]).sum(axis=0)
+        need_scores = self.ranker.probability(raw, 1)
+        score = self.ranker.probability(total, len(needs))
+        bar = self.ranker.bar if options.min_score is None else options.min_score
+        allowed = self._allowed(project, options, need_scores, needs)
+        lab = options.from_lab or project.lab
+        cross = np.array([bool(lab) and p["lab"] != lab for p in self.people])
+        first = cross if options.from_lab else np.ones(len(cross), dtype=bool)
+        ranked = [i for i in explain.order(total, first, [p["id"] for p in self.people]) if allowed[i]]
+        chosen = ranked if options.top is None else [i for i in ranked if score[i] >= bar][: options.top]
+        matches = tuple(
+            self._match(
+                rank, i, needs, features[:, i], raw[:, i], need_scores[:, i], score[i], total[i], cross[i], best[:, i]
+            )
+            for rank, i in enumerate(chosen, start=1)
+        )
+        return Suggestion(
+            self.version,
+            project,
+            matches,
+            self._gaps(needs, need_scores, raw, best, ranked, bar),
+            abstained=not any(score[i] >= bar for i in ranked),
+        )
+
+    def _match(
+        self,
+        rank: int,
+        person: int,
+        needs: Sequence[Any],
+        features: Floats,
+        raw: NDArray[np.float64],
+        need_scores: NDArray[np.float64],
+        score: float,
+        total: float,
+        cross: bool,
+        best: Ints,
+    ) -> Match:
+        meta = self.people[person]
+        reasons = tuple(
+            explain.reason(
+                need, self.ranker, features[k], float(raw[k]), float(need_scores[k]), self.items.proof(int(best[k]))
+            )
+            for k, need in enumerate(needs)
+        )
+        who = Person(meta["id"], meta["name"], meta["lab"], meta["family"])
+        return Match(rank, who, float(score), float(total), bool(cross), reasons, bool(meta["thin"]))
+
+    def _gaps(
+        self,
+        needs: Sequence[Any],
+        need_scores: NDArray[np.float64],
+        raw: NDArray[np.float64],
+        best: Ints,
+        ranked: Sequence[int],
+        bar: float,
+    ) -> tuple[Any, ...]:
+        if not ranked:
+            return explain.gaps(needs, [0.0] * len(needs), [None] * len(needs), bar)
+        among = np.array(ranked)
+        top = among[np.argmax(raw[:, among], axis=1)]
+        rows = np.arange(len(needs))
+        closest = [self.items.proof(int(best[k, i])) for k, i in zip(rows, top, strict=True)]
+        return explain.gaps(needs, list(need_scores[rows, top]), closest, bar)
+
+    def _allowed(
+        self, project: Project, options: Options, need_scores: NDArray[np.float64], needs: Sequence[Any]
+    ) -> NDArray[np.bool_]:
+        start = options.available_from or project.start
+        end = options.available_to or project.end
+        out = np.ones(len(self.people), dtype=bool)
+        for i, p in enumerate(self.people):
+            out[i] = (
+                p["id"] not in options.exclude
+                and (not options.lab or p["lab"] in options.lab)
+                and (not options.family or p["family"] in options.family)
+                and p["availability"] != 0
+                and _free(p, start, end)
+            )
+        for k, need in enumerate(needs):
+            if need.id.startswith(MUST_PREFIX):
+                out &= need_scores[k] >= explain.PROOF_BAR
+        return out
+
+    def _check(self, options: Options) -> None:
+        known = {
+            "lab": {p["lab"] for p in self.people if p["lab"]},
+            "family": {"online", "offline", "asr", "other"},
+        }
+        asked = {"lab": [*options.lab, *([options.from_lab] if options.from_lab else [])], "family": options.family}
+        for kind, values in asked.items():
+            for value in values:
+                if value not in known[kind]:
+                    raise UsageError(
+                        f"There is no {kind} '{value}' in the profiles.", f"Known: {', '.join(sorted(known[kind]))}."
+                    )
+
+    def person(self, profile_id: str) -> int:
+        """A person's index. Raises ``UsageError`` with the nearest ids where it is unknown."""
+        ids = [p["id"] for p in self.people]
+        if profile_id in ids:
+            return ids.index(profile_id)
+        from rapidfuzz.process import extract
+
+        near = ", ".join(m[0] for m in extract(profile_id, ids, limit=3))
+        raise UsageError(f"There is no profile '{profile_id}' in this version.", f"Nearest: {near}.")
+
+    # --- on disk ---
+
+    def save(self, folder: Path) -> None:
+        """Write everything an answer needs to ``folder``, which exists."""
+        arrays: dict[str, Any] = {
+            "items_blob": self.items.blob,
+            "items_offsets": self.items.offsets,
+            "items_worth": self.items.worth,
+            "items_level": self.items.level,
+            "items_owner": self.index.owner,
+            "items_vectors": self.index.vectors,
+            "items_concept_ids": self.concept_ids,
+            "items_concept_p": self.concept_p,
+            "skills_worth": self.skills.worth,
+            "skills_topic": self.skills.topic,
+            "near_indptr": self.near.indptr,
+            "near_indices": self.near.indices,
+            "near_values": self.near.values,
+        }
+        for name, array in arrays.items():
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        self.index.chars.save(folder, "chars")
+        self.index.words.save(folder, "words")
+        self.model.save(folder)
+        _write_json(folder / "people.json", list(self.people))
+        _write_json(folder / "concepts.json", [list(c) for c in self.concepts])
+        _write_json(folder / "ranker.json", self.ranker.as_dict())
+
+    @classmethod
+    def load(cls, folder: Path, version: str, encoder: Encoder) -> Matcher:
+        """Open a version's folder; arrays are memory-mapped. The caller has verified the folder's digests."""
+        get = {
+            name: load_array(folder / f"{name}.npy")
+            for name in (
+                "items_blob",
+                "items_offsets",
+                "items_worth",
+                "items_level",
+                "items_owner",
+                "items_vectors",
+                "items_concept_ids",
+                "items_concept_p",
+                "skills_worth",
+                "skills_topic",
+                "near_indptr",
+                "near_indices",
+                "near_values",
+            )
+        }
+        people = tuple(_read_json(folder / "people.json"))
+        concepts = tuple((i, en, fr) for i, en, fr in _read_json(folder / "concepts.json"))
+        n_items = len(get["items_owner"])
+        return cls(
+            version=version,
+            people=people,
+            items=Items(get["items_blob"], get["items_offsets"], get["items_worth"], get["items_level"]),
+            index=ItemIndex(
+                get["items_vectors"],
+                get["items_owner"],
+                Postings.load(folder, "chars", n_items),
+                Postings.load(folder, "words", n_items),
+                len(people),
+            ),
+            concept_ids=get["items_concept_ids"],
+            concept_p=get["items_concept_p"],
+            skills=SkillTable(get["skills_worth"], get["skills_topic"]),
+            near=Sparse(get["near_indptr"], get["near_indices"], get["near_values"]),
+            concepts=concepts,
+            model=ConceptModel.load(folder, len(concepts)),
+            ranker=Ranker.from_dict(_read_json(folder / "ranker.json")),
+            encoder=encoder,
+        )
+
+
+def load(workspace: str | Path | Workspace | None = None, version: str | None = None) -> Matcher:
+    """The current (or the named) version of a workspace, verified file by file before it is opened.
+
+    Raises ``NoModelError`` where nothing was trained yet, ``DamagedModelError`` where a file was altered.
+    """
+    where = workspace if isinstance(workspace, Workspace) else find_workspace(workspace)
+    store = Store(where.models)
+    chosen = version or store.current()
+    if chosen is None:
+        raise NoModelError("Nothing is trained yet in this workspace.", "Run: skillmatch train")
+    manifest = store.verify(chosen)
+    encoder = open_encoder(str(manifest["encoder"]), where.models / "encoders")
+    return Matcher.load(store.folder(chosen), chosen, encoder)
+
+
+def _as_project(need: str | Project) -> Project:
+    if isinstance(need, Project):
+        return need
+    if not need.strip():
+        raise UsageError("The need is empty.", 'Say what is needed: skillmatch suggest "tune our Ceph cluster"')
+    from pydantic import ValidationError
+
+    try:
+        return project_from_text(need)
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"]
+        raise UsageError(
+            f"The need can't be read: {problem}.", "Give plain text of at most 20,000 characters."
+        ) from None
+
+
+def _with_musts(project: Project, musts: Sequence[str]) -> Project:
+    return replace(project, needs=(*project.needs, *(must_need(m) for m in musts))) if musts else project
+
+
+def _free(person: dict[str, Any], start: date | None, end: date | None) -> bool:
+    """Whether somebody's dates of availability overlap the days asked for."""
+    begins, ends = _day(person["available_from"]), _day(person["available_to"])
+    return not ((end and begins and begins > end) or (start and ends and ends < start))
+
+
+def _item_rows(
+    people: Sequence[Profile],
+) -> tuple[list[tuple[str, str, str]], Ints, list[int], list[date | None]]:
+    """(text, kind, source) of every claim and sentence, whose it is, the level claimed (0: none), and of what date."""
+    rows: list[tuple[str, str, str]] = []
+    owner: list[int] = []
+    level: list[int] = []
+    when: list[date | None] = []
+    for i, profile in enumerate(people):
+        for claim in profile.skills:
+            rows.append((claim.name, "skill", claim.source or profile.source))
+            level.append(claim.level or 0)
+            when.append(claim.last_used)
+        for item in profile.evidence:
+            rows.append((item.text, item.kind, item.source or profile.source))
+            level.append(0)
+            when.append(item.date)
+        owner += [i] * (len(profile.skills) + len(profile.evidence))
+    return rows, np.array(owner, dtype=np.int64), level, when
+
+
+def _freshness(when: Sequence[date | None], today: date) -> Floats:
+    """A factor in (0, 1] per item: halved every HALF_LIFE_YEARS; 1 where no date is given."""
+    years = [max((today - d).days, 0) / 365.25 if d else 0.0 for d in when]
+    out: Floats = (0.5 ** (np.array(years) / HALF_LIFE_YEARS)).astype(np.float32)
+    return out
+
+
+def _person(profile: Profile) -> dict[str, Any]:
+    words = sum(len(c.name.split()) for c in profile.skills) + sum(len(e.text.split()) for e in profile.evidence)
+    return {
+        "id": profile.id,
+        "name": profile.name,
+        "lab": profile.lab,
+        "family": profile.family,
+        "availability": profile.availability,
+        "available_from": profile.available_from.isoformat() if profile.available_from else None,
+        "available_to": profile.available_to.isoformat() if profile.available_to else None,
+        "updated": profile.updated.isoformat() if profile.updated else None,
+        "thin": explain.is_thin(len(profile.skills) + len(profile.evidence), words),
+        "hash": content_hash(profile),
+    }
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, sort_keys=True), "utf-8")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DamagedModelError(f"{path} can't be read ({error}).", "Run: skillmatch train") from error

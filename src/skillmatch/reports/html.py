@@ -1,0 +1,173 @@
+"""Results as one HTML file that asks for nothing else: it reads offline, on a telephone, on paper, by ear."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from .content import Answer, PersonCard, Table, cell_text, clean, percent
+from .language import tr
+from .tables import heading
+
+
+class Html(str):
+    """Text that is HTML already. Joined or formatted it is a plain ``str`` again, which ``_tag`` escapes."""
+
+
+_STYLE = Html("""
+:root { color-scheme: light dark;
+  --ink: #1d2733; --soft: #55606c; --line: #d4d9df; --card: #f6f8fa; --mark: #0b5cad; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e9ed; --soft: #a5afba; --line: #3a434d; --card: #20262d; --mark: #7cb8ff; }
+}
+* { box-sizing: border-box; }
+body { margin: 0; color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+main { max-width: 60rem; margin: 0 auto; padding: 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2rem; } h3 { font-size: 1.05rem; margin: 0; }
+section.project { border-top: 2px solid var(--line); margin-top: 2.5rem; }
+.soft { color: var(--soft); } .source { color: var(--soft); font-size: .85em; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; vertical-align: top; padding: .35rem .6rem .35rem 0;
+  border-bottom: 1px solid var(--line); overflow-wrap: break-word; }
+th { color: var(--soft); font-weight: 600; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+ol.people { list-style: none; padding: 0; }
+ol.people > li { background: var(--card); border: 1px solid var(--line); border-radius: .5rem;
+  padding: .8rem 1rem; margin: .8rem 0; break-inside: avoid; }
+.head { display: flex; flex-wrap: wrap; gap: .3rem 1rem; justify-content: space-between;
+  align-items: baseline; }
+.score { font-weight: 600; white-space: nowrap; } meter { width: 6rem; vertical-align: middle; }
+.other { color: var(--mark); font-weight: 600; }
+.note { border-left: 3px solid var(--mark); padding-left: .7rem; }
+@media print {
+  body { font-size: 10pt; } main { max-width: none; padding: 0; } ol.people > li { background: none; }
+}
+""")
+
+
+def answer_page(said: Answer, lang: str) -> str:
+    """One suggestion."""
+    title = f"{said.id} {said.title}".strip()
+    return _page(title, lang, [_tag("h1", title), *_answer(said, lang, ("h2", "h3"))])
+
+
+def answers_page(table: Table, answers: Sequence[Answer], lang: str) -> str:
+    """A table; where its rows are several suggestions, each of them below, with links to it."""
+    title = clean(tr(table.title, lang))
+    body = [_tag("h1", title)] if title else []
+    if table.rows:
+        body.append(_table(table, lang, [f"#project-{number}" for number, _ in enumerate(answers, start=1)]))
+    elif table.columns:
+        body.append(_tag("p", tr("Nothing to show.", lang)))
+    body += [_tag("p", clean(tr(note, lang))) for note in table.notes]
+    for number, said in enumerate(answers, start=1):
+        head = _tag("h2", f"{said.id} {said.title}".strip())
+        inside = _answer(said, lang, ("h3", "h4"))
+        body.append(_tag("section", head, *inside, class_="project", id=f"project-{number}"))
+    return _page(title or "skillmatch", lang, body)
+
+
+def _tag(name: str, *inside: str, **attributes: str) -> Html:
+    """An element; what is not ``Html`` is escaped. ``class_`` is class, ``aria_x`` aria-x; empty ones go."""
+    named = ((key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items() if value)
+    told = "".join(f' {key}="{escape(value)}"' for key, value in named)
+    return Html(f"<{name}{told}>{_join(inside)}</{name}>\n")
+
+
+def _join(parts: Iterable[str]) -> Html:
+    return Html("".join(part if isinstance(part, Html) else escape(part) for part in parts))
+
+
+def _page(title: str, lang: str, body: Iterable[Html]) -> str:
+    return f"""<!doctype html>
+<html lang="{escape(lang)}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{escape(title)}</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+{_tag("main", *body)}</body>
+</html>
+"""
+
+
+def _answer(said: Answer, lang: str, levels: tuple[str, str]) -> list[Html]:
+    part, person = levels
+    blocks = [_tag("p", said.about, class_="soft")]
+    if said.needs:
+        must = f" {tr('must', lang)}"
+        rows = tuple((n.id, n.weight + (must if n.must else ""), n.concept, n.text) for n in said.needs)
+        needs = Table("", ("need", "weight", "skill", "text"), rows)
+        blocks += [_tag(part, tr("Needs as understood", lang)), _table(needs, lang)]
+    if said.verdict:
+        blocks.append(_tag("p", _tag("strong", said.verdict), class_="note"))
+    if said.people:
+        cards = (_person(card, person, lang) for card in said.people)
+        blocks += [_tag(part, tr("People", lang)), _tag("ol", *cards, class_="people")]
+    if said.gaps:
+        gaps = (_tag("li", gap, dir="auto") for gap in said.gaps)
+        blocks += [_tag(part, tr("What is missing", lang)), _tag("ul", *gaps)]
+    if said.more:
+        blocks.append(_tag("p", said.more, class_="soft"))
+    return blocks
+
+
+def _person(card: PersonCard, level: str, lang: str) -> Html:
+    score = percent(card.score, lang)
+    meter = _tag("meter", score, min="0", max="1", value=f"{card.score:.4f}", aria_hidden="true")
+    head = _tag(
+        "div",
+        _tag(level, f"{card.rank}. ", _tag("bdi", card.who)),
+        _tag("span", meter, f" {score}", class_="score"),
+        class_="head",
+    )
+    about = [_tag("span", card.place, class_="soft")] if card.place else []
+    if card.cross_lab:
+        about.append(_tag("span", (" · " if card.place else "") + tr("other lab", lang), class_="other"))
+    blocks = [head, *([_tag("p", *about)] if about else [])]
+    if card.proofs:
+        blocks.append(_proofs(card, lang))
+    if card.silent:
+        silent = ", ".join(card.silent)
+        blocks.append(_tag("p", tr("nothing in the profile on {needs}", lang, needs=silent), class_="soft"))
+    if card.thin:
+        thin = tr("thin profile: little to go by, so the score is less certain", lang)
+        blocks.append(_tag("p", thin, class_="note"))
+    return _tag("li", *blocks)
+
+
+def _proofs(card: PersonCard, lang: str) -> Html:
+    rows = []
+    for proof in card.proofs:
+        needs = [_tag("div", f"{need} {percent(score, lang)}") for need, score in proof.needs]
+        sentence = _tag("div", proof.text, dir="auto")
+        source = _tag("div", proof.source, class_="source")
+        rows.append(_tag("tr", _tag("td", *needs), _tag("td", sentence, source)))
+    return _grid([tr("need", lang), tr("evidence", lang)], rows)
+
+
+def _table(table: Table, lang: str, links: Sequence[str] = ()) -> Html:
+    """A table; ``links`` are where the first cell of each row leads."""
+    rows = []
+    for number, row in enumerate(table.rows):
+        cells = [_cell(value, lang) for value in row]
+        if links:
+            cells[0] = _tag("td", _tag("a", cell_text(row[0], lang), href=links[number]))
+        rows.append(_tag("tr", *cells))
+    return _grid([heading(column, lang) for column in table.columns], rows)
+
+
+def _cell(value: object, lang: str) -> Html:
+    if isinstance(value, tuple):
+        return _tag("td", *(_tag("div", cell_text(v, lang), dir="auto") for v in value))
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return _tag("td", cell_text(value, lang), class_="number" if number else "")
+
+
+def _grid(headings: Iterable[str], rows: Iterable[Html]) -> Html:
+    head = _tag("thead", _tag("tr", *(_tag("th", text, scope="col") for text in headings)))
+    return _tag("div", _tag("table", head, _tag("tbody", *rows)), class_="scroll")

@@ -1,0 +1,368 @@
+"""Vectors, character n-grams and words to candidate evidence. Takes ids and vectors, never a model.
+
+Three channels see every item: ``dense`` (cosine of sentence vectors), ``chars`` (cosine of TF-IDF over character
+2-4-grams, which holds across inflections, typing errors and the two languages' shared roots) and ``words`` (BM25 over
+stems in both languages). Texts become sparse features by hashing, so no vocabulary is stored or loaded; the same
+functions serve training and answering. The indexes are plain ``.npy`` arrays, inverted and memory-mapped.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DamagedModelError
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+CHAR_BITS = 18
+WORD_BITS = 20
+#: BM25's usual constants (Robertson & Zaragoza 2009, The Probabilistic Relevance Framework).
+BM25_K1, BM25_B = 1.2, 0.75
+
+_APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'", "´": "'", "′": "'"})
+_DASHES = str.maketrans(dict.fromkeys("‐‑‒–—―−", "-"))
+# A word keeps what makes C++, C#, .NET, TCP/IP's parts, 802.1X or WinCC-OA recognisable.
+_TOKEN = re.compile(r"\.?[^\W_]+(?:[.+#'&_][^\W_]+)*(?:\+\+|#)?", re.UNICODE)
+# French elisions: l'acquisition -> acquisition.
+_ELISION = re.compile(r"^(?:l|d|j|m|n|s|t|c|qu|jusqu|lorsqu|puisqu)'(?=\w)", re.IGNORECASE)
+STOPWORDS = frozenset(
+    ["a", "an", "and", "are", "as", "at", "be", "been", "by", "can", "could", "do", "does", "for", "from", "had", "has", "have", "he", "her", "his", "how", "i", "if", "in", "into", "is", "it", "its", "just", "may", "more", "most", "must", "need", "needed", "needs", "no", "nor", "not", "of", "on", "one", "only", "or", "other", "our", "out", "over", "own", "per", "she", "should", "since", "so", "some", "such", "than", "that", "the", "their", "them", "then", "there", "these", "they", "this", "those", "to", "too", "under", "up", "us", "use", "used", "using", "very", "was", "we", "were", "what", "when", "where", "which", "while", "who", "why", "will", "with", "within", "without", "would", "you", "your", "au", "aux", "avec", "ce", "ces", "cet", "cette", "comme", "dans", "de", "des", "du", "elle", "en", "est", "et", "eu", "il", "ils", "la", "le", "les", "leur", "leurs", "lui", "ma", "mais", "me", "meme", "mes", "moi", "mon", "ne", "nos", "notre", "nous", "on", "ont", "ou", "par", "pas", "plus", "pour", "qu", "que", "quelqu", "qui", "sa", "sans", "se", "ses", "si", "son", "sont", "sur", "ta", "te", "tes", "toi", "ton", "tout", "toute", "toutes", "tous", "tres", "un", "une", "vos", "votre", "vous", "etre", "avoir", "fait", "faire", "afin", "ainsi", "aussi", "avant", "apres", "besoin", "chez", "depuis", "deja", "donc", "dont", "entre", "faut", "il", "y", "lors", "mieux", "moins", "peu", "peut", "puis", "quand", "quelque", "selon", "soit", "sous", "toujours", "trop", "vers"]
+)
+
+
+def fold(text: str) -> str:
+    """Lower case, no accents, one kind of apostrophe, dash and space; ligatures opened."""
+    text = text.translate(_APOSTROPHES).translate(_DASHES).lower()
+    text = text.replace("œ", "oe").replace("æ", "ae").replace("ß", "ss")
+    decomposed = unicodedata.normalize("NFKD", text)
+    return " ".join("".join(c for c in decomposed if not unicodedata.combining(c)).split())
+
+
+def tokens(text: str) -> list[str]:
+    """The words of a folded text, in order; elisions dropped."""
+    return [_ELISION.sub("", t) for t in _TOKEN.findall(fold(text))]
+
+
+def raw_tokens(text: str) -> list[tuple[str, str]]:
+    """(as written, folded) of each word, in order."""
+    out: list[tuple[str, str]] = []
+    for match in _TOKEN.finditer(text.translate(_APOSTROPHES).translate(_DASHES)):
+        written = _ELISION.sub("", match.group())
+        folded = fold(written)
+        if folded:
+            out.append((written, folded))
+    return out
+
+
+@lru_cache(maxsize=200_000)
+def stem(word: str) -> str:
+    """A folded word's stem: the English stem of its French stem, so that no language needs to be guessed."""
+    if len(word) <= 3 or not word.isalpha():
+        return word
+    french, english = _stemmers()
+    return str(english.stemWord(french.stemWord(word)))
+
+
+@lru_cache(maxsize=1)
+def _stemmers():  # type: ignore[no-untyped-def]
+    import snowballstemmer
+
+    return snowballstemmer.stemmer("french"), snowballstemmer.stemmer("english")
+
+
+def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of splitmix64 (Steele et al. 2014): spreads n-gram codes over all bits."""
+    v = values.copy()
+    v ^= v >> np.uint64(30)
+    v *= np.uint64(0xBF58476D1CE4E5B9)
+    v ^= v >> np.uint64(27)
+    v *= np.uint64(0x94D049BB133111EB)
+    v ^= v >> np.uint64(31)
+    return v
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """Rows of (feature, value), features ascending within a row: the usual CSR triple, without SciPy."""
+
+    indptr: Ints
+    indices: NDArray[np.int32]
+    values: Floats
+
+    @property
+    def rows(self) -> int:
+        return len(self.indptr) - 1
+
+
+def to_sparse(row: Ints, feature: Ints, n_rows: int, bits: int) -> Sparse:
+    """Counted (row, feature) pairs, duplicates summed."""
+    keys, counts = np.unique((row << bits) | feature, return_counts=True)
+    rows = keys >> bits
+    indptr = np.zeros(n_rows + 1, dtype=np.int64)
+    np.cumsum(np.bincount(rows, minlength=n_rows), out=indptr[1:])
+    return Sparse(indptr, (keys & ((1 << bits) - 1)).astype(np.int32), counts.astype(np.float32))
+
+
+def char_ngrams(texts: Sequence[str], bits: int = CHAR_BITS, sizes: tuple[int, ...] = (2, 3, 4)) -> Sparse:
+    """Counts of hashed character n-grams within words (padded by one space each side, as ``char_wb``)."""
+    rows: list[Ints] = []
+    features: list[Ints] = []
+    # In blocks of texts, so that memory stays flat.
+    for start in range(0, len(texts), 20_000):
+        block = texts[start : start + 20_000]
+        pieces = [f"  {' '.join(_words_for_chars(t))}  " for t in block]
+        codes = np.frombuffer("".join(pieces).encode("utf-32-le"), dtype="<u4").astype(np.uint64)
+        owner = np.repeat(np.arange(len(block), dtype=np.int64), [len(p) for p in pieces])
+        space = codes == 32
+        for n in sizes:
+            m = len(codes) - n + 1
+            if m <= 0:
+                continue
+            gram = np.zeros(m, dtype=np.uint64)
+            inner = np.zeros(m, dtype=bool)
+            for k in range(n):
+                gram = gram * np.uint64(0x9E3779B97F4A7C15) + codes[k : k + m] + np.uint64(1)
+                if 0 < k < n - 1:
+                    inner |= space[k : k + m]
+            # A gram may begin or end with a space, but not hold one inside, nor be made of two.
+            good = ~inner & ~(space[:m] & space[n - 1 : n - 1 + m]) & (owner[:m] == owner[n - 1 : n - 1 + m])
+            rows.append(owner[:m][good] + start)
+            features.append((_mix(gram[good]) >> np.uint64(64 - bits)).astype(np.int64))
+    if not rows:
+        return Sparse(np.zeros(len(texts) + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+    return to_sparse(np.concatenate(rows), np.concatenate(features), len(texts), bits)
+
+
+def _words_for_chars(text: str) -> list[str]:
+    return [t for t in tokens(text) if t not in STOPWORDS]
+
+
+def word_stems(texts: Sequence[str], bits: int = WORD_BITS) -> Sparse:
+    """Counts of hashed stems, stop words left out."""
+    row: list[int] = []
+    feature: list[int] = []
+    for i, text in enumerate(texts):
+        for word in _words_for_chars(text):
+            row.append(i)
+            feature.append(_word_code(stem(word)) >> (64 - bits))
+    return to_sparse(np.array(row, dtype=np.int64), np.array(feature, dtype=np.int64), len(texts), bits)
+
+
+@lru_cache(maxsize=200_000)
+def _word_code(word: str) -> int:
+    return name_code(word)
+
+
+def name_code(text: str) -> int:
+    """A stable 64-bit code of a string."""
+    import hashlib
+
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+@dataclass(frozen=True)
+class Postings:
+    """An inverted index: for each hashed feature the items that have it, with their weights.
+
+    Queries cost what their features' lists cost; nothing of the size of the vocabulary is ever made per query.
+    """
+
+    features: NDArray[np.int32]  # the features that occur, ascending
+    indptr: Ints  # (len(features) + 1,)
+    items: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    idf: Floats  # of each feature
+    n_items: int
+
+    def query(self, rows: Sparse, weight: str) -> list[tuple[NDArray[np.int32], Floats]]:
+        """Per query row the items touched and their scores. ``weight``: ``"cosine"`` or ``"idf"``."""
+        out: list[tuple[NDArray[np.int32], Floats]] = []
+        for q in range(rows.rows):
+            span = slice(rows.indptr[q], rows.indptr[q + 1])
+            place, known = self._places(rows.indices[span])
+            if weight == "cosine":
+                values = 1 + np.log(rows.values[span])
+                own = values[known] * self.idf[place]
+                # Features unseen in the index count in the query's length: an unknown word lowers the cosine.
+                unseen = values[~known] * float(np.log(1 + self.n_items) + 1)
+                own = own / max(float(np.sqrt((own**2).sum() + (unseen**2).sum())), 1e-12)
+            else:
+                own = np.ones(len(place), dtype=np.float32)
+            scores = self._sum(place, own)
+            hit = np.flatnonzero(scores).astype(np.int32)
+            out.append((hit, scores[hit]))
+        return out
+
+    def dense(self, rows: Sparse) -> Floats:
+        """Dot products of each row with each item, shape (rows, items); ``rows`` hold positions, not hashes."""
+        out = np.zeros((rows.rows, self.n_items), dtype=np.float32)
+        for q in range(rows.rows):
+            span = slice(rows.indptr[q], rows.indptr[q + 1])
+            out[q] = self._sum(rows.indices[span], rows.values[span])
+        return out
+
+    def _places(self, codes: NDArray[np.int32]) -> tuple[Ints, NDArray[np.bool_]]:
+        """Where the known ones of ``codes`` stand in ``features``, and which are known."""
+        if not len(self.features):
+            return np.zeros(0, np.int64), np.zeros(len(codes), dtype=bool)
+        place = np.minimum(np.searchsorted(self.features, codes), len(self.features) - 1)
+        known = self.features[place] == codes
+        return place[known], known
+
+    def _sum(self, place: NDArray[Any], values: Floats) -> Floats:
+        """Over the items: sum of value * weight along the postings of each place."""
+        begin, end = self.indptr[place], self.indptr[np.asarray(place) + 1]
+        length = end - begin
+        total = int(length.sum())
+        if not total:
+            return np.zeros(self.n_items, dtype=np.float32)
+        # All postings' positions in one go: a running count, shifted to each list's beginning.
+        at = np.arange(total) + np.repeat(begin - np.cumsum(length) + length, length)
+        weights = self.weights[at] * np.repeat(values, length)
+        sums: Floats = np.bincount(self.items[at], weights, minlength=self.n_items).astype(np.float32)
+        return sums
+
+    def ceiling(self, rows: Sparse, q: int) -> float:
+        """What an item holding every word of query ``q`` once would score: the query's whole BM25 weight."""
+        codes = rows.indices[rows.indptr[q] : rows.indptr[q + 1]]
+        place, known = self._places(codes)
+        unseen = float(np.log(1 + self.n_items * 2 + 1))
+        return float(self.idf[place].sum()) + unseen * int((~known).sum())
+
+    def save(self, folder: Path, name: str) -> None:
+        for field in ("features", "indptr", "items", "weights", "idf"):
+            np.save(folder / f"{name}_{field}.npy", getattr(self, field), allow_pickle=False)
+
+    @classmethod
+    def load(cls, folder: Path, name: str, n_items: int) -> Postings:
+        parts = {f: load_array(folder / f"{name}_{f}.npy") for f in ("features", "indptr", "items", "weights", "idf")}
+        return cls(n_items=n_items, **parts)
+
+
+def load_array(path: Path) -> NDArray:  # type: ignore[type-arg]
+    """A memory-mapped ``.npy``; never unpickles."""
+    try:
+        array: NDArray = np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[type-arg]
+    except (OSError, ValueError) as error:
+        raise DamagedModelError(f"{path} can't be read ({error}).", "Run: skillmatch train") from error
+    return array
+
+
+def _invert(rows: Sparse, weights: Floats, idf_of: Floats, features: NDArray[np.int32], place: Ints) -> Postings:
+    owner = np.repeat(np.arange(rows.rows, dtype=np.int32), np.diff(rows.indptr))
+    order = np.argsort(place, kind="stable")
+    indptr = np.zeros(len(features) + 1, dtype=np.int64)
+    np.cumsum(np.bincount(place, minlength=len(features)), out=indptr[1:])
+    return Postings(features, indptr, owner[order], weights[order].astype(np.float32), idf_of, rows.rows)
+
+
+def invert(rows: Sparse, weights: Floats, n_features: int) -> Postings:
+    """Postings over feature positions 0..n_features-1, for ``Postings.dense``."""
+    every = np.arange(n_features, dtype=np.int32)
+    return _invert(rows, weights, np.zeros(0, np.float32), every, rows.indices.astype(np.int64))
+
+
+def take_rows(rows: Sparse, chosen: Ints) -> Sparse:
+    """The chosen rows, in that order."""
+    length = np.diff(rows.indptr)[chosen]
+    indptr = np.zeros(len(chosen) + 1, dtype=np.int64)
+    np.cumsum(length, out=indptr[1:])
+    at = np.arange(indptr[-1]) + np.repeat(rows.indptr[chosen] - indptr[:-1], length)
+    return Sparse(indptr, rows.indices[at], rows.values[at])
+
+
+def char_index(rows: Sparse) -> Postings:
+    """TF-IDF (1 + log tf, smoothed idf), rows of length 1."""
+    features, place = np.unique(rows.indices, return_inverse=True)
+    frequency = np.bincount(place, minlength=len(features))
+    idf = (np.log((1 + rows.rows) / (1 + frequency)) + 1).astype(np.float32)
+    weights = (1 + np.log(rows.values)) * idf[place]
+    owner = np.repeat(np.arange(rows.rows), np.diff(rows.indptr))
+    norms = np.sqrt(np.bincount(owner, weights**2, minlength=rows.rows))
+    weights = weights / np.maximum(norms[owner], 1e-12)
+    return _invert(rows, weights.astype(np.float32), idf, features.astype(np.int32), place)
+
+
+def word_index(rows: Sparse) -> Postings:
+    """BM25 weights, ready to be summed over a query's words."""
+    features, place = np.unique(rows.indices, return_inverse=True)
+    frequency = np.bincount(place, minlength=len(features))
+    idf = np.log(1 + (rows.rows - frequency + 0.5) / (frequency + 0.5)).astype(np.float32)
+    owner = np.repeat(np.arange(rows.rows), np.diff(rows.indptr))
+    length = np.bincount(owner, rows.values, minlength=rows.rows)
+    average = max(float(length.mean()) if rows.rows else 0.0, 1e-9)
+    scale = BM25_K1 * (1 - BM25_B + BM25_B * length / average)
+    weights = idf[place] * rows.values * (BM25_K1 + 1) / (rows.values + scale[owner])
+    return _invert(rows, weights.astype(np.float32), idf, features.astype(np.int32), place)
+
+
+@dataclass(frozen=True)
+class ItemIndex:
+    """Every claim and sentence of every person, in three channels; a person's items stand next to each other."""
+
+    vectors: Floats  # (items, dim), unit rows
+    owner: Ints  # (items,), ascending: whose item it is
+    chars: Postings
+    words: Postings
+    people: int
+
+    @classmethod
+    def build(cls, texts: Sequence[str], vectors: Floats, owner: Ints, people: int) -> ItemIndex:
+        """Raises ``ValueError`` where lengths disagree, owners are unsorted, or somebody has no item."""
+        if not len(texts) == len(vectors) == len(owner):
+            raise ValueError(f"{len(texts)} texts, {len(vectors)} vectors and {len(owner)} owners don't agree")
+        if not np.array_equal(np.unique(owner), np.arange(people)) or np.any(np.diff(owner) < 0):
+            raise ValueError("owners must be ascending and name every person")
+        chars, words = char_index(char_ngrams(texts)), word_index(word_stems(texts))
+        return cls(np.ascontiguousarray(vectors, np.float32), owner, chars, words, people)
+
+    @property
+    def starts(self) -> Ints:
+        """Where each person's items begin."""
+        return np.searchsorted(self.owner, np.arange(self.people))
+
+    def channels(self, vectors: Floats, texts: Sequence[str]) -> tuple[Floats, Floats, Floats]:
+        """(dense, chars, words), each (queries, items): cosines, and the share of the query's word weight found."""
+        dense = vectors @ self.vectors.T
+        chars, words = np.zeros_like(dense), np.zeros_like(dense)
+        for q, (items, scores) in enumerate(self.chars.query(char_ngrams(texts), "cosine")):
+            chars[q, items] = scores
+        rows = word_stems(texts)
+        for q, (items, scores) in enumerate(self.words.query(rows, "idf")):
+            words[q, items] = scores / max(self.words.ceiling(rows, q), 1e-9)
+        return dense, chars, words
+
+    def best(self, values: Floats) -> Floats:
+        """Each person's highest item value."""
+        return np.asarray(np.maximum.reduceat(values, self.starts))
+
+    def best_two(self, values: Floats) -> tuple[Floats, Floats, Ints]:
+        """Each person's highest and second-highest value (0 where there is one item), and where the highest is."""
+        first = self.best(values)
+        at = values == first[self.owner]
+        where = np.flatnonzero(at)
+        _, place = np.unique(self.owner[where], return_index=True)
+        where = where[place]
+        rest = values.copy()
+        rest[where] = 0.0
+        return first, self.best(rest), where
+
+    def best_few(self, values: Floats, few: int = 3) -> Floats:
+        """The mean of each person's ``few`` highest values; of all where they have fewer."""
+        order = np.lexsort((-values, self.owner))
+        rank = np.arange(len(values)) - np.repeat(self.starts, np.diff([*self.starts, len(values)]))
+        chosen = rank < few
+        owner, picked = self.owner[order][chosen], values[order][chosen]
+        total = np.bincount(owner, picked, minlength=self.people)
+        mean: Floats = (total / np.bincount(owner, minlength=self.people)).astype(np.float32)
+        return mean

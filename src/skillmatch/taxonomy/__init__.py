@@ -1,0 +1,29 @@
+"""What the lab's words mean: concepts with French and English labels, aliases, names, relations and example sentences.
+
+``concepts`` holds them (shipped, the lab's own, imported); ``names`` finds their exact wordings in a text, longest
+first, so that "réseau de neurones" is no network; ``classify`` learns from labels, aliases and example sentences which
+concepts a text is about; ``levels`` reads from a sentence how much expertise it shows. Both are trained with
+scikit-learn and answer with NumPy alone. The file format is documented in ``data/taxonomy.md``.
+"""
+
+from .classify import CHANNELS, ConceptModel, Examples, TextSpace, examples, fit_concepts
+from .concepts import Concept, Taxonomy, concept_from_dict, read_additions
+from .levels import LEVEL_WORTH, LevelModel, fit_levels
+from .names import NameIndex
+
+__all__ = [
+    "CHANNELS",
+    "LEVEL_WORTH",
+    "Concept",
+    "ConceptModel",
+    "Examples",
+    "LevelModel",
+    "NameIndex",
+    "Taxonomy",
+    "TextSpace",
+    "concept_from_dict",
+    "examples",
+    "fit_concepts",
+    "fit_levels",
+    "read_additions",
+]
