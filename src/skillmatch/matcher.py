@@ -20,7 +20,7 @@ from . import explain
 from .encoders import Encoder, Progress, open_encoder
 from .errors import DamagedModelError, NoModelError, UsageError
 from .needs import MUST_PREFIX, Understood, must_need, project_from_text, understand
-from .ranking import Ranker, SkillTable, concept_rows, near_matrix, score_pairs
+from .ranking import Ranker, SkillTable, concept_rows, near_matrix, score_pairs, trust_in_taxonomy
 from .records import Match, Person, Profile, Project, Proof, Suggestion, content_hash
 from .retrieval import Floats, Ints, ItemIndex, Postings, Sparse, load_array
 from .runtime import Workspace, find_workspace
@@ -91,7 +91,7 @@ class Matcher:
     concept_p: Floats
     skills: SkillTable
     near: Sparse
-    concepts: tuple[tuple[str, str, str], ...]  # id, English label, French label
+    concepts: tuple[tuple[str, str, str, bool], ...]  # id, English label, French label, foreign to computing
     model: ConceptModel
     ranker: Ranker
     encoder: Encoder = field(repr=False)
@@ -106,13 +106,14 @@ class Matcher:
         encoder: Encoder,
         model: ConceptModel,
         levels: LevelModel,
-        ranker: Ranker,
+        ranker: Ranker | None = None,
         *,
         today: date | None = None,
         progress: Progress | None = None,
     ) -> Matcher:
         """Embed every claim and sentence of the profiles that may be shown, and index them.
 
+        ``ranker``: the shipped one by default, trusting the taxonomy as far as it knows what these people speak of.
         ``today``: what dates of evidence are measured against; the latest date in the profiles by default, so that
         the same data gives the same model on any day. Raises ``UsageError`` where no profile is left.
         """
@@ -135,6 +136,7 @@ class Matcher:
         )
         worth *= _freshness(when, today or max((d for d in when if d), default=date(2000, 1, 1)))
         ids, p = concept_rows(model, texts, vectors)
+        trust = trust_in_taxonomy(model, [t for t, kind, _ in rows if kind != "skill"])
         return cls(
             version="",
             people=tuple(_person(profile) for profile in shown),
@@ -144,9 +146,9 @@ class Matcher:
             concept_p=p,
             skills=SkillTable.build(owner, worth, ids, p, len(shown), len(taxonomy)),
             near=near_matrix(taxonomy),
-            concepts=tuple((c.id, c.label_en, c.label_fr) for c in taxonomy.concepts),
+            concepts=tuple((c.id, c.label_en, c.label_fr, c.families == ("other",)) for c in taxonomy.concepts),
             model=model,
-            ranker=ranker,
+            ranker=ranker or Ranker.shipped(trust),
             encoder=encoder,
         )
 
@@ -155,11 +157,13 @@ class Matcher:
     @property
     def labels(self) -> dict[str, tuple[str, str]]:
         """Concept id -> (English label, French label)."""
-        return {i: (en, fr) for i, en, fr in self.concepts}
+        return {i: (en, fr) for i, en, fr, _ in self.concepts}
 
     def understand(self, projects: Sequence[Project]) -> list[Understood]:
         """Projects with their needs, as ``match`` would read them."""
-        return understand(projects, [c[0] for c in self.concepts], self.model, self.encoder)
+        return understand(
+            projects, [c[0] for c in self.concepts], self.model, self.encoder, whole=self.ranker.trust < 0.5
+        )
 
     def match(self, need: str | Project, options: Options | None = None) -> Suggestion:
         """The people who answer a need best. Raises ``UsageError`` for an empty text or an unknown filter value."""
@@ -194,6 +198,14 @@ class Matcher:
         )
         return scored.features, scored.best_item
 
+    def bar(self, understood: Understood) -> float:
+        """The probability below which nobody is suggested for this project."""
+        other = np.array([c[3] for c in self.concepts], dtype=np.float32)
+        batch = understood.batch
+        weight = np.array([n.weight for n in understood.project.needs])
+        foreign = (batch.concept_p * other[batch.concept_ids]).sum(axis=1)
+        return self.ranker.bar(float((foreign * weight).sum() / weight.sum()))
+
     def _answer(self, understood: Understood, options: Options) -> Suggestion:
         project = understood.project
         needs = project.needs
@@ -203,7 +215,7 @@ class Matcher:
         total = (raw * (weight / weight.sum())[:, None]).sum(axis=0)
         need_scores = self.ranker.probability(raw, 1)
         score = self.ranker.probability(total, len(needs))
-        bar = self.ranker.bar if options.min_score is None else options.min_score
+        bar = self.bar(understood) if options.min_score is None else options.min_score
         allowed = self._allowed(project, options, need_scores, needs)
         lab = options.from_lab or project.lab
         cross = np.array([bool(lab) and p["lab"] != lab for p in self.people])
@@ -320,7 +332,6 @@ class Matcher:
             "items_concept_ids": self.concept_ids,
             "items_concept_p": self.concept_p,
             "skills_worth": self.skills.worth,
-            "skills_topic": self.skills.topic,
             "near_indptr": self.near.indptr,
             "near_indices": self.near.indices,
             "near_values": self.near.values,
@@ -349,14 +360,13 @@ class Matcher:
                 "items_concept_ids",
                 "items_concept_p",
                 "skills_worth",
-                "skills_topic",
                 "near_indptr",
                 "near_indices",
                 "near_values",
             )
         }
         people = tuple(_read_json(folder / "people.json"))
-        concepts = tuple((i, en, fr) for i, en, fr in _read_json(folder / "concepts.json"))
+        concepts = tuple((i, en, fr, other) for i, en, fr, other in _read_json(folder / "concepts.json"))
         n_items = len(get["items_owner"])
         return cls(
             version=version,
@@ -371,7 +381,7 @@ class Matcher:
             ),
             concept_ids=get["items_concept_ids"],
             concept_p=get["items_concept_p"],
-            skills=SkillTable(get["skills_worth"], get["skills_topic"]),
+            skills=SkillTable(get["skills_worth"]),
             near=Sparse(get["near_indptr"], get["near_indices"], get["near_values"]),
             concepts=concepts,
             model=ConceptModel.load(folder, len(concepts)),

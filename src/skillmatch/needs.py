@@ -14,7 +14,7 @@ import numpy as np
 
 from .encoders import Encoder
 from .ranking import NeedBatch, concept_rows
-from .records import Need, Project
+from .records import MAX_TEXT, Need, Project
 from .retrieval import tokens
 from .sources import split_sentences
 from .taxonomy import ConceptModel, Taxonomy
@@ -38,10 +38,18 @@ class Understood:
 
 
 def understand(
-    projects: Sequence[Project], taxonomy_ids: Sequence[str], model: ConceptModel, encoder: Encoder
+    projects: Sequence[Project],
+    taxonomy_ids: Sequence[str],
+    model: ConceptModel,
+    encoder: Encoder,
+    whole: bool = False,
 ) -> list[Understood]:
-    """Needs of all projects, embedded in one go. Every project gets at least one need."""
-    drafts = [_needs_of(p, model) for p in projects]
+    """Needs of all projects, embedded in one go. Every project gets at least one need.
+
+    ``whole``: a text that lists no needs is one need; better than its sentences where the taxonomy knows nothing of
+    what they speak of (measured on reviewers and papers).
+    """
+    drafts = [_needs_of(p, model, whole) for p in projects]
     texts = [n.text for needs in drafts for n in needs]
     vectors = encoder.encode(texts, "query")
     ids, p = concept_rows(model, texts, vectors)
@@ -67,11 +75,16 @@ def understand(
     return out
 
 
-def _needs_of(project: Project, model: ConceptModel) -> list[Need]:
+def _needs_of(project: Project, model: ConceptModel, whole: bool) -> list[Need]:
     """The project's own needs, else those of its text; needs added by ``--must`` come on top of either."""
     added = [n for n in project.needs if n.id.startswith(MUST_PREFIX)]
     own = [n for n in project.needs if not n.id.startswith(MUST_PREFIX)]
-    return [*(own or _draft(project, model)), *added]
+    return [*(own or ([_whole(project)] if whole else _draft(project, model))), *added]
+
+
+def _whole(project: Project) -> Need:
+    text = ". ".join(t for t in (project.title, project.description) if t.strip())
+    return Need(id="n1", text=text[:MAX_TEXT] or project.id)
 
 
 def project_from_text(text: str, lab: str = "") -> Project:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any
 
@@ -32,24 +32,25 @@ NAME_COVER, NAME_SHARE = 0.5, 0.7
 RELEVANCE_FEATURES = ("concept", "dense", "chars", "words")
 FEATURES = (
     "skill_worth",
-    "skill_topic",
     "near_worth",
     "evidence_worth",
-    "evidence_second",
-    "evidence_topic",
-    "dense_best",
     "dense_few",
-    "chars_best",
-    "words_best",
+    "chars_few",
+    "words_few",
 )
 #: What a coordinator is shown of them: part -> features.
 PARTS = {
-    "skill": ("skill_worth", "skill_topic"),
+    "skill": ("skill_worth",),
     "related skills": ("near_worth",),
-    "evidence": ("evidence_worth", "evidence_second", "evidence_topic"),
-    "meaning": ("dense_best", "dense_few"),
-    "wording": ("chars_best", "words_best"),
+    "evidence": ("evidence_worth",),
+    "meaning": ("dense_few",),
+    "wording": ("chars_few", "words_few"),
 }
+#: Features that need no taxonomy: all that is left where the profiles speak of things it does not know.
+TEXT_FEATURES = ("dense_few", "chars_few", "words_few")
+#: Median n-gram similarity of evidence to the taxonomy's nearest text: at or below the first the taxonomy is not
+#: trusted at all, from the second on fully. Laboratory profiles lie near .9, papers on machine learning near .5.
+TRUST_SPAN = (0.6, 0.8)
 
 
 def concept_rows(model: ConceptModel, texts: Sequence[str], vectors: Floats) -> tuple[NDArray[np.int32], Floats]:
@@ -87,24 +88,20 @@ def name_cover(text: str, found: Sequence[tuple[int, float, str]]) -> float:
 class SkillTable:
     """What each person holds of each concept, from all their items: sparse, one row a person.
 
-    ``worth``: the best over their items of sqrt(probability) times the worth of the level shown; ``topic``: the same
-    without the level.
+    ``worth``: the best over their items of sqrt(probability) times the worth of the level shown.
     """
 
-    worth: Floats  # (people, concepts), dense for the few people of a lab, memory-mapped
-    topic: Floats
+    worth: Floats  # (people, concepts)
 
     @classmethod
     def build(
         cls, owner: Ints, worth: Floats, ids: NDArray[np.int32], p: Floats, people: int, concepts: int
     ) -> SkillTable:
         """From the items' owners (person indices), worths and concepts."""
-        table = cls(np.zeros((people, concepts), np.float32), np.zeros((people, concepts), np.float32))
-        root = np.sqrt(p)
-        rows = np.repeat(owner, ids.shape[1])
-        np.maximum.at(table.topic, (rows, ids.ravel()), root.ravel())
-        np.maximum.at(table.worth, (rows, ids.ravel()), (root * (worth[:, None] + WORTH_FLOOR)).ravel())
-        return table
+        table = np.zeros((people, concepts), np.float32)
+        value = np.sqrt(p) * (worth[:, None] + WORTH_FLOOR)
+        np.maximum.at(table, (np.repeat(owner, ids.shape[1]), ids.ravel()), value.ravel())
+        return cls(table)
 
 
 @dataclass(frozen=True)
@@ -172,7 +169,7 @@ def score_pairs(
         z = np.stack([concept, dense, chars, words], axis=1) @ relevance[:-1] + relevance[-1]
         relevant = 1 / (1 + np.exp(-z))
         valued = relevant * (item_worth + WORTH_FLOOR)
-        first, second, where = index.best_two(valued)
+        first, where = index.best_where(valued)
         near_want = np.zeros(n_concepts, dtype=np.float32)
         for concept_id, p in zip(needs.concept_ids[q], needs.concept_p[q], strict=True):
             span = slice(near.indptr[concept_id], near.indptr[concept_id + 1])
@@ -180,15 +177,11 @@ def score_pairs(
         out[q] = np.stack(
             [
                 skills.worth @ want,
-                skills.topic @ want,
                 skills.worth @ near_want,
                 first,
-                second,
-                index.best(relevant),
-                index.best(dense),
                 index.best_few(dense),
-                index.best(chars),
-                index.best(words),
+                index.best_few(chars),
+                index.best_few(words),
             ],
             axis=1,
         )
@@ -222,8 +215,10 @@ class Ranker:
     baseline: float
     single: tuple[float, float]
     several: tuple[float, float]
-    bar: float  # below this probability nobody is suggested
+    #: Below these probabilities nobody is suggested: for needs in the field, and for needs about other trades.
+    bars: tuple[float, float]
     origin: str = "shipped"
+    trust: float = 1.0  # how far the taxonomy knows what the profiles speak of, 0 to 1
 
     def terms(self, features: Floats) -> Floats:
         """What each feature adds to the raw score, same shape as ``features``."""
@@ -241,6 +236,11 @@ class Ranker:
         out: NDArray[np.float64] = 1 / (1 + np.exp(-(slope * np.asarray(raw, np.float64) + offset)))
         return out
 
+    def bar(self, foreign: float) -> float:
+        """The bar for a need whose concepts are ``foreign`` (0 to 1) to computing: who asks for a welder is answered
+        only by somebody who clearly welds."""
+        return self.bars[0] + foreign * (self.bars[1] - self.bars[0])
+
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers, for JSON."""
         return {
@@ -252,8 +252,9 @@ class Ranker:
             "baseline": self.baseline,
             "single": list(self.single),
             "several": list(self.several),
-            "bar": self.bar,
+            "bars": list(self.bars),
             "origin": self.origin,
+            "trust": self.trust,
         }
 
     @classmethod
@@ -270,15 +271,45 @@ class Ranker:
             baseline=float(entry["baseline"]),
             single=(float(entry["single"][0]), float(entry["single"][1])),
             several=(float(entry["several"][0]), float(entry["several"][1])),
-            bar=float(entry["bar"]),
+            bars=(float(entry["bars"][0]), float(entry["bars"][1])),
             origin=str(entry["origin"]),
+            trust=float(entry["trust"]),
         )
 
     @classmethod
-    def shipped(cls) -> Ranker:
-        """The parameters that come with skillmatch, fitted by ``benchmarks/fit_shipped.py``."""
+    def shipped(cls, trust: float = 1.0) -> Ranker:
+        """The parameters that come with skillmatch, fitted by ``benchmarks/fit_shipped.py``.
+
+        ``trust`` in [0, 1], from ``trust_in_taxonomy``: two rankers were fitted, one over all features and one over
+        those that need no taxonomy; the answer is their mixture, which is linear again.
+        """
         text = resources.files("skillmatch").joinpath("data/ranker.json").read_text("utf-8")
-        return cls.from_dict(json.loads(text))
+        both = {k: cls.from_dict(v) for k, v in json.loads(text).items()}
+        return replace(both["skills"].mixed(both["text"], trust), trust=trust)
+
+    def mixed(self, other: Ranker, share: float) -> Ranker:
+        """``share`` of this ranker and the rest of ``other``; both are over the same scale of features."""
+
+        def mix(name: str) -> Any:
+            a, b = getattr(self, name), getattr(other, name)
+            if isinstance(a, tuple):
+                return tuple(share * x + (1 - share) * y for x, y in zip(a, b, strict=True))
+            return share * a + (1 - share) * b
+
+        return replace(self, **{n: mix(n) for n in ("coef", "baseline", "single", "several", "bars")})
+
+
+def trust_in_taxonomy(model: ConceptModel, texts: Sequence[str]) -> float:
+    """How far the taxonomy speaks of what these evidence texts speak of, 0 to 1; see TRUST_SPAN.
+
+    Claims tell nothing here (a bare name is always near some label), so give sentences; 1 for no text at all.
+    """
+    if not texts:
+        return 1.0
+    sample = texts[:: max(len(texts) // 500, 1)]
+    nearest = model.example_words.dense(model.space.transform(sample)).max(axis=1)
+    low, high = TRUST_SPAN
+    return float(np.clip((np.median(nearest) - low) / (high - low), 0.0, 1.0))
 
 
 def gain_rows(x: Floats, grades: Floats) -> tuple[Floats, NDArray[np.int64], Floats]:
@@ -313,9 +344,21 @@ def fit_relevance(x: Floats, same: NDArray[np.bool_]) -> Floats:
     return np.append(fitted.coef_[0], fitted.intercept_[0]).astype(np.float32)
 
 
-def platt(raw: NDArray[np.float64], useful: NDArray[np.bool_]) -> tuple[float, float]:
-    """(slope, offset) of the calibration; the slope is kept positive so that order never changes."""
+#: How useful a person of each grade counts as in calibration: "a little" (1) is half useful.
+USEFULNESS = (0.0, 0.5, 1.0, 1.0)
+
+
+def platt(
+    raw: NDArray[np.float64], grades: NDArray[np.float64], weight: NDArray[np.float64] | None = None
+) -> tuple[float, float]:
+    """(slope, offset) that make raw scores the expected usefulness of grades in [0, 3] (Platt 1999, soft labels).
+
+    The slope is kept positive, so that order never changes.
+    """
     from sklearn.linear_model import LogisticRegression
 
-    fitted = LogisticRegression(C=1e6, max_iter=1000).fit(raw[:, None], useful)
+    y = np.interp(grades, range(4), USEFULNESS)
+    w = np.ones(len(raw)) if weight is None else weight
+    rows, labels = np.hstack([raw, raw])[:, None], np.repeat([0, 1], len(raw))
+    fitted = LogisticRegression(C=1e6, max_iter=1000).fit(rows, labels, sample_weight=np.hstack([w * (1 - y), w * y]))
     return max(float(fitted.coef_[0, 0]), 1e-3), float(fitted.intercept_[0])

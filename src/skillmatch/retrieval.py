@@ -346,16 +346,12 @@ class ItemIndex:
         """Each person's highest item value."""
         return np.asarray(np.maximum.reduceat(values, self.starts))
 
-    def best_two(self, values: Floats) -> tuple[Floats, Floats, Ints]:
-        """Each person's highest and second-highest value (0 where there is one item), and where the highest is."""
-        first = self.best(values)
-        at = values == first[self.owner]
-        where = np.flatnonzero(at)
+    def best_where(self, values: Floats) -> tuple[Floats, Ints]:
+        """Each person's highest value and the first item that has it."""
+        best = self.best(values)
+        where = np.flatnonzero(values == best[self.owner])
         _, place = np.unique(self.owner[where], return_index=True)
-        where = where[place]
-        rest = values.copy()
-        rest[where] = 0.0
-        return first, self.best(rest), where
+        return best, where[place]
 
     def best_few(self, values: Floats, few: int = 3) -> Floats:
         """The mean of each person's ``few`` highest values; of all where they have fewer."""

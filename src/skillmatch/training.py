@@ -354,8 +354,8 @@ def _compare(
     pairs = [(j, theirs[j.project.id]) for j in judged if j.grades.max(initial=0) > 0 and j.project.id in theirs]
     # Both are scored by the shipped ranker, which has seen none of these judgements.
     ranker = Ranker.shipped()
-    new = np.array([_ndcg(a, ranker.raw(a.x)) for a, _ in pairs])
-    was = np.array([_ndcg(b, ranker.raw(b.x)) for _, b in pairs])
+    new = np.array([_ndcg(ours, ranker.raw(ours.x)) for ours, _ in pairs])
+    was = np.array([_ndcg(before, ranker.raw(before.x)) for _, before in pairs])
     c = metrics.paired_bootstrap(new, was, seed)
     worse = c.difference < -TOLERANCE and c.high < 0
     figures = (
@@ -437,7 +437,7 @@ def evaluate(
             "map": metrics.average_precision(scores, truth),
             "recall@5": metrics.recall_at_k(scores, truth, 5),
             "mrr": metrics.reciprocal_rank(scores, truth),
-            "need coverage": _coverage(answer, matcher.ranker.bar),
+            "need coverage": _coverage(answer, matcher.ranker.bars[0]),
         }
         text = f"{project.title} {project.description}"
         for group in ("all", f"language: {language(text)}", *_families(answer, truth)):

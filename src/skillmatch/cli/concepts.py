@@ -112,17 +112,17 @@ def _find(taxonomy: Taxonomy, name: str) -> Concept:
         return taxonomy[same.pop()]
     word = utils.default_process(name)
     near = [c.id for c in taxonomy.concepts if word and word in utils.default_process(f"{c.id} {c.label_en}")]
-    options = {"scorer": fuzz.ratio, "processor": utils.default_process, "limit": 8, "score_cutoff": 60}
-    near = near[:3] + [wordings[best] for best, _, _ in process.extract(name, list(wordings), **options)]
+    found = process.extract(
+        word, list(wordings), scorer=fuzz.ratio, processor=utils.default_process, limit=8, score_cutoff=60
+    )
+    near = near[:3] + [wordings[best] for best, _, _ in found]
     said = f"Did you mean: {', '.join(list(dict.fromkeys(near))[:5])}? " if near else ""
     raise UsageError(f"There is no skill '{name}'.", f"{said}All of them: skillmatch skills list")
 
 
 def search(
     ctx: typer.Context,
-    text: Annotated[
-        str | None, typer.Argument(metavar="TEXT", help="A text, in quotes.", show_default=False)
-    ] = None,
+    text: Annotated[str | None, typer.Argument(metavar="TEXT", help="A text, in quotes.", show_default=False)] = None,
     file: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="A text file: each line by itself.", show_default=False),

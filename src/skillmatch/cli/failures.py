@@ -23,9 +23,15 @@ _GLOBAL = ("--workspace", "--lang", "--quiet", "-q", "--verbose", "-v", "--versi
 
 def told(error: BaseException, session: Session) -> int:
     """Tell what went wrong, on standard error or as the contract's object; returns the exit code."""
+    try:
+        return _told(error, session)
+    finally:
+        _settle_output()
+
+
+def _told(error: BaseException, session: Session) -> int:
     closed = isinstance(error, BrokenPipeError | OutputClosed)
     if closed or isinstance(error.__context__, BrokenPipeError):
-        _drop_output()
         return 0
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         tell(_tr(session, "Interrupted."))
@@ -38,7 +44,7 @@ def told(error: BaseException, session: Session) -> int:
     try:
         _show(known, session)
     except BrokenPipeError:
-        _drop_output()
+        return known.exit_code
     except Exception as second:  # people get the message, whatever is wrong with the tables
         tell(f"Error: {known.message}\n{known.hint}")
         if session.verbose:
@@ -48,13 +54,16 @@ def told(error: BaseException, session: Session) -> int:
 
 def show_problems(problems: Sequence[Problem], session: Session) -> None:
     """The problems of data files as one table, on standard error."""
-    tell(_table(problems, session).rstrip("\n"))
+    tell(_table(problems, session).rstrip("\n") + "\n")
 
 
-def _drop_output() -> None:
-    """What is still buffered would fail once more when Python ends."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _settle_output() -> None:
+    """Standard output that can't be written goes nowhere: else Python would complain when it ends."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _as_ours(error: BaseException) -> SkillmatchError:
@@ -65,9 +74,9 @@ def _as_ours(error: BaseException) -> SkillmatchError:
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         hint = "Check that disk and who may read and write there, then try again."
-        return SkillmatchError(f"{where}{error.strerror}.", hint)
+        return UsageError(f"{where}{error.strerror}.", hint)
     if isinstance(error, MemoryError):
-        return SkillmatchError("There is not enough memory for this.", "Split the work, or free some memory.")
+        return UsageError("There is not enough memory for this.", "Split the work, or free some memory.")
     what = f"{type(error).__name__}: {error} ({_where(error)})"
     return SkillmatchError(
         f"This is a defect of skillmatch, not of your data: {what}.",
@@ -120,15 +129,32 @@ def _show(error: SkillmatchError, session: Session) -> None:
 
 
 def _table(problems: Sequence[Problem], session: Session) -> str:
-    from .. import reports
+    """Drawn here, not by reports: where a problem is must never be cut in two."""
+    import io
+    import shutil
 
-    shown = problems[:_MOST_SHOWN]
-    rows = tuple((_tr(session, p.severity), p.place(), p.value, p.problem, p.remedy) for p in shown)
-    more = len(problems) - len(shown)
-    notes = (_tr(session, "{more} more; --format json lists all of them.", more=more),) if more else ()
-    columns = tuple(_tr(session, c) for c in ("kind", "place", "value", "problem", "remedy"))
-    table = reports.Table("", columns, rows, notes)
-    return reports.render(table, "table", color=wants_colour(sys.stderr))
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from ..reports.content import clean
+
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", leading=1)
+    for column in ("place", "value", "problem", "remedy"):
+        grid.add_column(_tr(session, column), overflow="fold", no_wrap=column == "place", max_width=60)
+    for p in problems[:_MOST_SHOWN]:
+        said = p.problem if p.severity == "error" else f"({_tr(session, p.severity)}) {p.problem}"
+        file = p.file if p.row is None else f"{p.file}:{p.row}"
+        place = f"{clean(file)}\n[{clean(p.column)}]" if p.column else clean(file)
+        grid.add_row(*(Text(text) for text in (place, clean(p.value or ""), clean(said), clean(p.remedy))))
+    width = max(60, min(shutil.get_terminal_size((100, 24)).columns, 120))
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None, markup=False, _environ={}).print(grid)
+    more = len(problems) - _MOST_SHOWN
+    if more > 0:
+        out.write(_tr(session, "{more} more; --format json lists all of them.", more=more))
+    return "".join(line.rstrip() + "\n" for line in out.getvalue().splitlines())
 
 
 def _safe(text: str, session: Session) -> str:

@@ -40,9 +40,7 @@ def init(
         Path,
         typer.Argument(metavar="DIR", help="The folder to make; this one by default.", show_default=False),
     ] = Path(),
-    empty: Annotated[
-        bool, typer.Option("--empty", help="Header lines only, without the sample lab.")
-    ] = False,
+    empty: Annotated[bool, typer.Option("--empty", help="Header lines only, without the sample lab.")] = False,
 ) -> None:
     """Make a workspace, with a sample lab to try.
 
@@ -64,7 +62,7 @@ def init(
         (root / "data" / name).write_bytes(_header(content) if empty else content)
     if not empty:
         (root / "data" / "README.md").write_bytes((sample / "README.md").read_bytes())
-    (root / "models" / "README").write_text(_MODELS_README, "utf-8")
+    (root / "models" / "README.md").write_text(_MODELS_README, "utf-8")
     # Last: what makes the folder a workspace is there only once all the rest is.
     (root / CONFIG).write_text(_config(), "utf-8")
     session.emit(Table(session.tr("Made the workspace {folder}", folder=root), (), ()))

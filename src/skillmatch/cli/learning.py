@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from ..store import Store
     from ..training import Evaluation, Report
 
-Version = Annotated[
-    str, typer.Argument(metavar="ID", help="The version's id.", autocompletion=complete.versions)
-]
+Version = Annotated[str, typer.Argument(metavar="ID", help="The version's id.", autocompletion=complete.versions)]
 
 
 def register(app: typer.Typer) -> None:
@@ -46,9 +44,7 @@ def train(
     full: Annotated[bool, typer.Option("--full", help="Embed and learn everything anew.")] = False,
     encoder: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME_OR_DIR", help="Another sentence encoder, a name or a folder.", show_default=False
-        ),
+        typer.Option(metavar="NAME_OR_DIR", help="Another sentence encoder, a name or a folder.", show_default=False),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything, write no version.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Use the new version even if it is worse.")] = False,
@@ -114,9 +110,7 @@ def evaluate(
     ctx: typer.Context,
     judgements: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Judgements to measure by, instead of the workspace's.", show_default=False
-        ),
+        typer.Option(metavar="FILE", help="Judgements to measure by, instead of the workspace's.", show_default=False),
     ] = None,
     model: Annotated[
         str | None,
@@ -252,9 +246,7 @@ def show(
     facts = {"version": chosen, "current": chosen == store.current(), **manifest}
     facts |= {"files": len(files), "megabytes": round(size / 1e6, 1)}
     about = Table("", ("what", "value"), tuple(facts.items()))
-    past = Table(
-        "History", ("time", "event", "why"), tuple((e.get("time"), e["event"], e.get("why")) for e in events)
-    )
+    past = Table("History", ("time", "event", "why"), tuple((e.get("time"), e["event"], e.get("why")) for e in events))
     session.emit(Page((about, past), {**facts, "files": files, "history": events}), kind, out)
 
 
@@ -285,17 +277,13 @@ def _tell_current(session: Session, version: str, before: str | None) -> None:
     from ..reports import Table
 
     none = session.tr("none")
-    said = session.tr(
-        "Version {version} answers now; before: {before}", version=version, before=before or none
-    )
+    said = session.tr("Version {version} answers now; before: {before}", version=version, before=before or none)
     session.emit(Table(said, (), ()))
 
 
 def prune(
     ctx: typer.Context,
-    keep: Annotated[
-        int, typer.Option(metavar="N", help="How many of the newest versions to keep.", min=0)
-    ] = 5,
+    keep: Annotated[int, typer.Option(metavar="N", help="How many of the newest versions to keep.", min=0)] = 5,
 ) -> None:
     """Remove old versions for good.
 

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 Format = Annotated[
     str | None,
-    typer.Option(
-        "--format", metavar="FORMAT", help="table, json, jsonl, csv, markdown or html.", show_default=False
-    ),
+    typer.Option("--format", metavar="FORMAT", help="table, json, jsonl, csv, markdown or html.", show_default=False),
 ]
 Out = Annotated[
     Path | None,
@@ -146,9 +144,7 @@ def read_top(text: str) -> int | None:
     if word in ("all", "tous", "toutes"):
         return None
     if not (word.isascii() and word.isdigit()) or not 1 <= int(word[:10]) <= 10**9:
-        raise UsageError(
-            f"--top {text!r} is no number of people.", "Give a whole number from 1, or: --top all"
-        )
+        raise UsageError(f"--top {text!r} is no number of people.", "Give a whole number from 1, or: --top all")
     return int(word)
 
 
@@ -158,9 +154,7 @@ def _bar(session: Session, given: float | None) -> float | None:
         setting = float(session.settings["min_score"])
         given = None if setting < 0 else setting
     if given is not None and not 0 <= given <= 1:  # not a number is refused as well
-        raise UsageError(
-            f"The bar {given} is not between 0 and 1.", "Give a probability, as: --min-score 0.3"
-        )
+        raise UsageError(f"The bar {given} is not between 0 and 1.", "Give a probability, as: --min-score 0.3")
     return given
 
 

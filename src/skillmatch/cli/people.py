@@ -252,9 +252,7 @@ def add(
     dataset = read_workspace(session.workspace)
     _require_id("project", project, {p.id: p.title for p in dataset.projects})
     _require_id("profile", profile, {p.id: p.name for p in dataset.profiles})
-    made = feedback.add(
-        _file(session), project, profile, answer, reason=reason, note=note, model=_current(session)
-    )
+    made = feedback.add(_file(session), project, profile, answer, reason=reason, note=note, model=_current(session))
     about = {"project": made.project, "profile": made.profile, "answer": made.answer}
     said = session.tr("Recorded: {project}, {profile}, {answer}", **about)
     session.emit(Table(said, (), ()))
@@ -274,9 +272,7 @@ def _current(session: Session) -> str:
 
 def import_(
     ctx: typer.Context,
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A table with the columns project, profile and answer.")
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A table with the columns project, profile and answer.")],
 ) -> None:
     """Record the answers of a table, CSV or XLSX.
 
@@ -313,7 +309,7 @@ def list_(ctx: typer.Context, fmt: options.Format = None, out: options.Out = Non
     session = session_of(ctx)
     kind = format_of(out, fmt)
     rows = [a.as_dict() for a in _answers(session)]
-    columns = ("time", "project", "profile", "answer", "reason", "note", "model", "rank")
+    columns: tuple[str, ...] = ("time", "project", "profile", "answer", "reason", "note", "model", "rank")
     if kind in READ_FORMATS:
         columns = columns[:6]
         rows = [row | {"time": short_time(str(row["time"]))} for row in rows]

@@ -13,7 +13,7 @@ import typer
 from ..errors import DataError, NoModelError, Problem, UsageError
 from . import complete, options
 from .failures import show_problems
-from .session import Page, Session, is_terminal, session_of
+from .session import READ_FORMATS, Page, Session, is_terminal, session_of
 
 if TYPE_CHECKING:
     from ..matcher import Matcher, Options
@@ -38,9 +38,7 @@ def suggest(
     ctx: typer.Context,
     text: Annotated[
         str | None,
-        typer.Argument(
-            metavar="TEXT", help="What is needed, in quotes; - reads standard input.", show_default=False
-        ),
+        typer.Argument(metavar="TEXT", help="What is needed, in quotes; - reads standard input.", show_default=False),
     ] = None,
     project: Annotated[
         str | None,
@@ -96,7 +94,8 @@ def suggest(
     _check_excluded(session, matcher, chosen)
     answer = matcher.match(question, chosen)
     session.emit(answer, kind, out, labels=matcher.labels)
-    _tell_outdated(session, matcher, answer)
+    if kind in READ_FORMATS:
+        _tell_outdated(session, matcher, answer)
 
 
 def _question(session: Session, text: str | None, project: str | None, file: str | None) -> str | Project:
@@ -185,9 +184,7 @@ def _tell_outdated(session: Session, matcher: Matcher, answer: Suggestion) -> No
     old = [m.profile.id for m in answer.matches if is_outdated(updated.get(m.profile.id), session)]
     if old:
         said = ", ".join(old)
-        session.say(
-            "Note: not updated for {months} months or more: {ids}.", months=_months(session), ids=said
-        )
+        session.say("Note: not updated for {months} months or more: {ids}.", months=_months(session), ids=said)
 
 
 def _months(session: Session) -> int:
@@ -328,7 +325,7 @@ def explain(
     full = everybody.match(asked, Options(top=None))
     ranked = [m.profile.id for m in matcher.match(asked, Options(top=None)).matches]
     setting = float(session.settings["min_score"])
-    bar = matcher.ranker.bar if setting < 0 else setting
+    bar = setting if setting >= 0 else matcher.bar(matcher.understand([full.project])[0])
     told = _explanation(matcher, full, ranked, matcher.people[place], bar)
     session.emit(Page(_explanation_tables(session, matcher, told), told), kind, out)
 
@@ -407,13 +404,9 @@ def _headline(session: Session, told: dict[str, Any]) -> str:
 def _standing(session: Session, told: dict[str, Any]) -> Iterator[str]:
     said = {"score": _percent(session, told["score"]), "bar": _percent(session, told["bar"])}
     if told["score"] >= told["bar"]:
-        yield session.tr(
-            "Useful with a probability of {score}; the bar for suggesting anybody is {bar}.", **said
-        )
+        yield session.tr("Useful with a probability of {score}; the bar for suggesting anybody is {bar}.", **said)
     else:
-        yield session.tr(
-            "Useful with a probability of {score}, below the bar of {bar}: not suggested.", **said
-        )
+        yield session.tr("Useful with a probability of {score}, below the bar of {bar}: not suggested.", **said)
     if told["free"]:
         yield session.tr("Rank {rank} of {people}.", rank=told["rank"], people=told["people"])
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -47,9 +48,7 @@ def _global(
     ctx: typer.Context,
     workspace: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="The folder with skillmatch.toml, data/ and models/.", show_default=False
-        ),
+        typer.Option(metavar="DIR", help="The folder with skillmatch.toml, data/ and models/.", show_default=False),
     ] = None,
     lang: Annotated[
         Lang | None,
@@ -73,11 +72,15 @@ def _global(
 
 def run(argv: Sequence[str]) -> int:
     """Run one command line; returns its exit code, and lets no exception out."""
+    for name in ("stdout", "stderr"):  # closed by whoever started us
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  lives as long as we do
+    argv = [_readable(argument) for argument in argv]
     session = Session(json=_json_asked(argv), lang_given=_value_of("--lang", argv))
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # those of libraries; ours are messages
     try:
-        code = app(args=list(argv), standalone_mode=False, prog_name="skillmatch", obj=session)
+        code = app(args=argv, standalone_mode=False, prog_name="skillmatch", obj=session)
         sys.stdout.flush()
         if code == 130:  # typer's own word for it
             raise KeyboardInterrupt
@@ -86,6 +89,24 @@ def run(argv: Sequence[str]) -> int:
         with contextlib.suppress(KeyboardInterrupt):
             return told(error, session)
         return 130
+
+
+def _readable(argument: str) -> str:
+    """What was typed in another encoding than the locale's, as text; names of files stay as they are."""
+    if argument.isascii():
+        return argument
+    try:
+        argument.encode()
+        return argument
+    except UnicodeEncodeError:
+        if Path(argument).exists():
+            return argument
+    from ..sources.decode import decode
+
+    try:
+        return decode(os.fsencode(argument)).text
+    except UnicodeEncodeError:  # halves of characters, which no shell passes
+        return argument.encode(errors="replace").decode()
 
 
 def _json_asked(argv: Sequence[str]) -> str | None:

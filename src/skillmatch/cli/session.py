@@ -32,6 +32,15 @@ READ_FORMATS = ("table", "markdown", "html")
 PAGE_FORMATS = ("table", "markdown", "json", "jsonl")
 
 
+#: What training calls its stages -> how they are told.
+_STAGES = {
+    "taxonomy": "Learning the taxonomy",
+    "profiles": "Reading claims and sentences",
+    "version": "Writing the version",
+    "projects": "Answering",
+}
+
+
 class OutputClosed(Exception):  # noqa: N818 - nothing went wrong: whoever read our output has had enough
     """Standard output was closed by its reader (``skillmatch ... | head``)."""
 
@@ -137,9 +146,7 @@ class Session:
         if fmt in ("json", "jsonl"):
             return reports.render(page.data, fmt)
         if fmt not in PAGE_FORMATS:
-            raise UsageError(
-                f"This answer has no format '{fmt}'.", f"Use one of: --format {', '.join(PAGE_FORMATS)}."
-            )
+            raise UsageError(f"This answer has no format '{fmt}'.", f"Use one of: --format {', '.join(PAGE_FORMATS)}.")
         colour = wants_colour(sys.stdout) and out is None
         width = 100 if out is not None else None
         tables = (self._translated(t, fmt) for t in page.tables)
@@ -176,7 +183,7 @@ class Session:
         def line(name: str, done: int, total: int) -> None:
             if lines and name not in seen:
                 seen.add(name)
-                self.say("{stage} ({total})", stage=self.tr(name), total=total)
+                self.say("{stage} ({total})", stage=self.tr(_STAGES.get(name, name)), total=total)
 
         yield line
 
@@ -271,7 +278,7 @@ def _bar(tr: Callable[[str], str]) -> Iterator[Stage]:
         def stage(name: str, done: int, total: int) -> None:
             shown.update(waiting, visible=False)
             if name not in tasks:
-                tasks[name] = shown.add_task(tr(name))
+                tasks[name] = shown.add_task(tr(_STAGES.get(name, name)))
             shown.update(tasks[name], completed=done, total=max(total, done, 1))
 
         yield stage

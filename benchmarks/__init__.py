@@ -1,0 +1,1 @@
+"""Measurements of skillmatch, each a command: see README.md beside this file."""

@@ -1,0 +1,156 @@
+"""French words to English ones, learned from the texts that a taxonomy holds in both languages.
+
+Word alignment by IBM model 1 (Brown et al. 1993, The Mathematics of Statistical Machine Translation) over labels,
+definitions and example sentences: once for words as written, once for stems, which stand in for forms never seen. The
+result is a gloss, no translation: content words in the order of the text, enough to meet an English wording by its
+meaning, its letters or its words.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import retrieval
+from ..errors import DamagedModelError
+from .concepts import Concept, Taxonomy
+
+_ROUNDS = 8
+#: A word takes a translation it has at least this likely, from at least this much alignment weight.
+_LEAST_SHARE, _LEAST_WEIGHT = 0.1, 0.5
+#: A form written fewer times than this is learned through its stem alone.
+_SEEN_OFTEN = 3
+#: How far neighbours, this many words each side, speak for the language of a word.
+_NEIGHBOURS, _NEIGHBOUR_SHARE = 2, 0.5
+#: Neither side of a pair may be longer: a paragraph aligns everything with everything.
+_LONGEST_PAIR = 60
+
+
+def twin_texts(concepts: Sequence[Concept]) -> list[tuple[str, str]]:
+    """(French, English) of every text that the concepts hold in both languages; aliases have no counterparts."""
+    pairs: list[tuple[str, str]] = []
+    for c in concepts:
+        pairs += [(c.label_fr, c.label_en), (c.definition_fr, c.definition_en)]
+        pairs += [(fr, en) for _, fr, en in c.practice]
+        pairs += c.requests
+    return [(fr, en) for fr, en in pairs if fr and en]
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """``words`` and ``stems``: French, folded, to an English word. ``leaning``: log-odds that a word is French."""
+
+    words: Mapping[str, str]
+    stems: Mapping[str, str]
+    leaning: Mapping[str, float]
+
+    @classmethod
+    def learn(cls, pairs: Sequence[tuple[str, str]]) -> Lexicon:
+        """From (French, English) texts. Seconds for twenty thousand pairs; empty where there are none."""
+        both = [(retrieval.tokens(fr), retrieval.tokens(en)) for fr, en in pairs]
+        french, english = (Counter(w for pair in both for w in pair[side]) for side in (0, 1))
+        content = [
+            (_without_stopwords(fr), _without_stopwords(en))
+            for fr, en in both
+            if max(len(fr), len(en)) <= _LONGEST_PAIR
+        ]
+        written = [([w for w in fr if french[w] >= _SEEN_OFTEN], en) for fr, en in content]
+        stemmed = [([retrieval.stem(w) for w in fr], en) for fr, en in content]
+        # A count of one half each stands for what was not seen.
+        scale = (sum(english.values()) + 1) / (sum(french.values()) + 1)
+        leaning = {w: round(math.log((french[w] + 0.5) * scale / (english[w] + 0.5)), 2) for w in {*french, *english}}
+        return cls(_align(written), _align(stemmed), leaning)
+
+    @classmethod
+    def of(cls, taxonomy: Taxonomy) -> Lexicon:
+        """From all that a taxonomy says twice."""
+        return cls.learn(twin_texts(taxonomy.concepts))
+
+    def gloss(self, text: str) -> str:
+        """The content words of a text, folded, the French ones replaced; texts in two languages are read word by word.
+
+        English texts keep their words. A French word that was never seen stays as it is: often a cognate, or a name.
+        """
+        raw = retrieval.raw_tokens(text)
+        lean = [self._leaning(written, word) for written, word in raw]
+        out: list[str] = []
+        for i, (_, word) in enumerate(raw):
+            if word in retrieval.STOPWORDS:
+                continue
+            beside = sum(lean[max(i - _NEIGHBOURS, 0) : i]) + sum(lean[i + 1 : i + 1 + _NEIGHBOURS])
+            english = self._english(word) if lean[i] + _NEIGHBOUR_SHARE * beside > 0 else word
+            if not out or out[-1] != english:  # "pare-feu": both halves say firewall
+                out.append(english)
+        return " ".join(out)
+
+    def _leaning(self, written: str, word: str) -> float:
+        known = self.leaning.get(word)
+        if known is not None:
+            return max(-3.0, min(3.0, known))
+        # English has next to no accents.
+        return 2.0 if written.lower() != word else 0.0
+
+    def _english(self, word: str) -> str:
+        return self.words.get(word) or self.stems.get(retrieval.stem(word)) or word
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        data = {"words": self.words, "stems": self.stems, "leaning": self.leaning}
+        path.write_text(json.dumps(data, ensure_ascii=False, sort_keys=True), "utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Lexicon:
+        try:
+            data = json.loads(path.read_text("utf-8"))
+            return cls(data["words"], data["stems"], data["leaning"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DamagedModelError(f"{path} can't be read ({error}).", "Run: skillmatch train") from error
+
+
+def content_words(text: str) -> list[str]:
+    """The words of a text, folded, in order, without those that carry no meaning."""
+    return _without_stopwords(retrieval.tokens(text))
+
+
+def _without_stopwords(words: Sequence[str]) -> list[str]:
+    return [w for w in words if w not in retrieval.STOPWORDS]
+
+
+def _align(pairs: Sequence[tuple[list[str], list[str]]]) -> dict[str, str]:
+    """The likeliest English word of each French one, by expectation maximisation."""
+    french: dict[str, int] = {"": 0}  # the empty word takes what has no counterpart
+    english: dict[str, int] = {}
+    cells: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
+    slots = 0
+    for fr, en in pairs:
+        if not fr or not en:
+            continue
+        a = np.array([0, *(french.setdefault(w, len(french)) for w in fr)], dtype=np.int64)
+        b = np.array([english.setdefault(w, len(english)) for w in en], dtype=np.int64)
+        # Every English word of a pair is a slot for which the pair's French words compete.
+        cells.append((np.tile(a, len(b)), np.repeat(b, len(a)), np.repeat(np.arange(len(b)) + slots, len(a))))
+        slots += len(b)
+    if not cells:
+        return {}
+    source, target, slot = (np.concatenate([c[k] for c in cells]) for k in range(3))
+    keys, cell = np.unique(source * len(english) + target, return_inverse=True)
+    source_of, target_of = keys // len(english), keys % len(english)
+    # Begun with Dice's coefficient: closer to the end than an even spread.
+    seen = np.bincount(source, minlength=len(french))[source_of] + np.bincount(target)[target_of]
+    chance = np.bincount(cell) / seen
+    for _ in range(_ROUNDS):
+        share = chance[cell] / np.bincount(slot, chance[cell])[slot]
+        weight = np.bincount(cell, share, minlength=len(keys))
+        chance = weight / np.bincount(source_of, weight, minlength=len(french))[source_of]
+    good = (chance >= _LEAST_SHARE) & (weight >= _LEAST_WEIGHT) & (source_of > 0)
+    names, words = list(french), list(english)
+    # The likeliest last, so that it stays; of equals the one that comes first in the alphabet.
+    order = sorted(np.flatnonzero(good), key=lambda k: (chance[k], [-ord(c) for c in words[target_of[k]]]))
+    return {names[source_of[k]]: words[target_of[k]] for k in order}

@@ -1,0 +1,375 @@
+"""Any text to ranked concepts, over all that a workspace knows: shipped, its own, imported; tens of thousands.
+
+Every wording of every concept is an item. A text meets it as it is and as its English gloss (``lexicon``), whole and
+in windows of a few words, by meaning (sentence vectors), by letters (character n-grams) and by words (stems); what
+each of these is worth was learned on the shipped taxonomy alone (``benchmarks/fit_linking.py``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import retrieval
+from ..encoders import Encoder, Progress, Vectors, file_sha256
+from ..errors import DamagedModelError
+from ..retrieval import Floats, Ints, Postings, Sparse, load_array
+from .classify import ConceptModel
+from .concepts import Concept, Taxonomy
+from .lexicon import Lexicon, content_words
+from .names import NameIndex
+
+#: What a text and an entry are compared by; every value is between 0 and 1, or a cosine.
+#: ``meaning``, ``gloss``: cosine of the whole text, as it is and glossed. ``part``: of its best window. ``chars``,
+#: ``gloss_chars``: of character n-grams. ``words``: the share of the text's word weight that a wording holds.
+#: ``covered``: the share of a wording's word weight found in the text. ``named``: an exact name. ``known``: the
+#: classifier's probability.
+FEATURES = ("meaning", "gloss", "part", "chars", "gloss_chars", "words", "covered", "named", "known")
+#: Words of a window.
+_WINDOW = (1, 2, 3, 4)
+#: No text has more windows than this; a longer one is thinned evenly.
+_MOST_WINDOWS = 120
+#: Where a text falls into parts that name different skills.
+_CLAUSE = re.compile(
+    r"[,;:.!?()\[\]/•·|\n]+(?=\s|$)|[,;:()\[\]/•·|\n]|\s[-–—]\s"
+    r"|\b(?:and|or|as well as|such as|including|et|ou|ainsi que|tels? que|telles? que|notamment)\b",
+    re.IGNORECASE,
+)
+#: Bump when the layout changes; indexes of another format are fitted anew.
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One skill as a search shows it. ``concept``: its index in the taxonomy; ``id`` differs from that concept's
+    where an imported skill was merged into it."""
+
+    id: str
+    concept: int
+    label_en: str
+    label_fr: str
+    uri: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """What each feature is worth, for short texts (names, labels) and for sentences; see ``data/linking.json``."""
+
+    short: Floats
+    long: Floats
+    slope: float  # from a weighted sum to the log-odds that the entry is meant
+    offset: float
+
+    @classmethod
+    @lru_cache(maxsize=1)
+    def shipped(cls) -> Fusion:
+        data = json.loads(resources.files("skillmatch").joinpath("data/linking.json").read_text("utf-8"))
+        short, long = (np.array([data[kind][f] for f in FEATURES], dtype=np.float32) for kind in ("short", "long"))
+        return cls(short, long, float(data["slope"]), float(data["offset"]))
+
+    def weights(self, share: float) -> Floats:
+        """The weights of a text that is long to this ``share``, 0 to 1."""
+        return (1 - share) * self.short + share * self.long
+
+    def probability(self, total: Floats) -> Floats:
+        out: Floats = (1 / (1 + np.exp(-(self.slope * total + self.offset)))).astype(np.float32)
+        return out
+
+
+@dataclass(frozen=True)
+class Views:
+    """A text in all forms that are compared: glossed, and the windows of its gloss."""
+
+    text: str
+    gloss: str
+    windows: tuple[str, ...]
+    replaced: bool  # whether the gloss says anything else than the text
+
+    @classmethod
+    def of(cls, text: str, lexicon: Lexicon) -> Views:
+        clauses = [lexicon.gloss(part).split() for part in _CLAUSE.split(text)]
+        found = dict.fromkeys(" ".join(c) for c in clauses if c)
+        for words in clauses:
+            found |= dict.fromkeys(" ".join(words[i : i + n]) for n in _WINDOW for i in range(len(words) - n + 1))
+        windows = list(found)
+        if len(windows) > _MOST_WINDOWS:
+            windows = [windows[i] for i in np.linspace(0, len(windows) - 1, _MOST_WINDOWS).astype(int)]
+        gloss = lexicon.gloss(text)
+        return cls(text, gloss, tuple(windows), set(gloss.split()) != set(content_words(text)))
+
+    @property
+    def long(self) -> float:
+        """0 for up to five content words, 1 from twelve on."""
+        return float(np.clip((len(self.gloss.split()) - 5) / 7, 0, 1))
+
+
+@dataclass(frozen=True)
+class _Wordings:
+    """What an entry is called; ``names`` (products, commands) are said alike in both languages."""
+
+    english: tuple[str, ...]
+    french: tuple[str, ...]
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, *concepts: Concept, without: frozenset[str] = frozenset()) -> _Wordings:
+        english = [t for c in concepts for t in (c.label_en, *c.aliases_en) if t and t not in without]
+        french = [t for c in concepts for t in (c.label_fr, *c.aliases_fr) if t and t not in without]
+        names = [t for c in concepts for t in c.names if t not in without]
+        return cls(tuple(english), tuple(french), tuple(names))
+
+    def items(self, owners: Mapping[str, set[int]], concept: int, lexicon: Lexicon) -> list[str]:
+        """What letters and words are compared with; English comes in by its gloss where there is none."""
+        # A name that is another concept's label or alias is that one's: "CUDA" is not all of GPU computing.
+        names = [n for n in self.names if owners.get(retrieval.fold(n), {concept}) == {concept}]
+        glosses = [] if self.english else [lexicon.gloss(t) for t in self.french]
+        return _distinct([*self.english, *self.french, *names, *glosses])
+
+    def meanings(self, lexicon: Lexicon) -> list[str]:
+        """What sentence vectors are made of."""
+        found = _distinct([*self.english, *(lexicon.gloss(t) or t for t in self.french)])
+        return found or _distinct(self.names)
+
+
+def _entries(taxonomy: Taxonomy, twins: Mapping[str, Sequence[Concept]]) -> tuple[list[Entry], list[_Wordings]]:
+    entries: list[Entry] = []
+    wordings: list[_Wordings] = []
+    for i, host in enumerate(taxonomy.concepts):
+        own = twins.get(host.id, ())
+        for concept in own or (host,):
+            english, french = concept.label_en or host.label_en, concept.label_fr or host.label_fr
+            entries.append(Entry(concept.id, i, english, french, concept.uri, concept.source))
+            # Of several skills merged into one concept, each keeps its own wordings to itself.
+            others = frozenset(t for c in own if c is not concept for t in c.wordings()) - {*concept.wordings()}
+            wordings.append(_Wordings.of(*dict.fromkeys((concept, host)), without=others))
+    return entries, wordings
+
+
+def _owners(entries: Sequence[Entry], wordings: Sequence[_Wordings]) -> dict[str, set[int]]:
+    """The concepts that each label or alias, folded, belongs to."""
+    owners: dict[str, set[int]] = {}
+    for entry, own in zip(entries, wordings, strict=True):
+        for text in (*own.english, *own.french):
+            owners.setdefault(retrieval.fold(text), set()).add(entry.concept)
+    return owners
+
+
+def _distinct(texts: Iterable[str]) -> list[str]:
+    """The first of all that differ by no more than case and accents."""
+    return list({retrieval.fold(t): t for t in reversed(list(texts))}.values())[::-1]
+
+
+def _flat(lists: Sequence[Sequence[str]]) -> tuple[list[str], Ints]:
+    """All texts in a row, and where each list begins. No list is empty."""
+    starts = np.cumsum([0, *(len(x) for x in lists[:-1])]).astype(np.int64)
+    return [t for x in lists for t in x], starts
+
+
+def _coverage(words: Postings) -> Postings:
+    """The same postings, weighted so that the words of each item sum to 1."""
+    idf = np.repeat(words.idf, np.diff(words.indptr))
+    total = np.bincount(words.items, idf, minlength=words.n_items)
+    return replace(words, weights=(idf / np.maximum(total[words.items], 1e-9)).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class LabelIndex:
+    """All wordings of all entries, ready to be compared with texts. ``fit`` one, or ``load`` it."""
+
+    entries: tuple[Entry, ...]
+    lexicon: Lexicon
+    names: NameIndex
+    vectors: NDArray[np.float16]  # (meanings, dim): English wordings, and glosses of French ones
+    vector_starts: Ints  # per entry, where its rows of ``vectors`` begin
+    item_starts: Ints  # per entry, where its items of the three indexes below begin
+    chars: Postings
+    words: Postings
+    covered: Postings
+    fusion: Fusion
+
+    @classmethod
+    def fit(
+        cls,
+        taxonomy: Taxonomy,
+        encoder: Encoder,
+        progress: Progress | None = None,
+        *,
+        twins: Mapping[str, Sequence[Concept]] | None = None,
+        lexicon: Lexicon | None = None,
+        fusion: Fusion | None = None,
+    ) -> LabelIndex:
+        """Embed and index every wording.
+
+        ``twins``: imported skills by the id of the concept they were merged into; each becomes an entry in its place.
+        ``lexicon``: learned from the taxonomy unless given. Raises ``ValueError`` where there is no concept.
+        """
+        if not len(taxonomy):
+            raise ValueError("a taxonomy without concepts can't be indexed")
+        lexicon = lexicon or Lexicon.of(taxonomy)
+        entries, wordings = _entries(taxonomy, twins or {})
+        owners = _owners(entries, wordings)
+        items = [w.items(owners, entry.concept, lexicon) for entry, w in zip(entries, wordings, strict=True)]
+        meanings = [w.meanings(lexicon) for w in wordings]
+        texts, item_starts = _flat(items)
+        meant, vector_starts = _flat(meanings)
+        stems = retrieval.word_stems(texts)
+        words = retrieval.word_index(stems)
+        return cls(
+            tuple(entries),
+            lexicon,
+            NameIndex.build(taxonomy),
+            encoder.encode(meant, "passage", progress).astype(np.float16),
+            vector_starts,
+            item_starts,
+            retrieval.char_index(retrieval.char_ngrams(texts)),
+            words,
+            _coverage(words),
+            fusion or Fusion.shipped(),
+        )
+
+    def link(
+        self, texts: Sequence[str], encoder: Encoder, model: ConceptModel | None = None, top: int = 10
+    ) -> list[list[tuple[int, float]]]:
+        """For each text the ``top`` likeliest (index into ``entries``, score in [0, 1]), best first, ties by index.
+
+        ``model`` adds what the concept classifier knows; it must be of the same taxonomy.
+        """
+        views = [Views.of(t, self.lexicon) for t in texts]
+        out: list[list[tuple[int, float]]] = []
+        for view, features in zip(views, self._features(views, encoder, model), strict=True):
+            total = features @ self.fusion.weights(view.long)
+            count = min(top, len(total))
+            among = np.flatnonzero(total >= np.partition(total, -count)[-count]) if count else np.zeros(0, np.int64)
+            best = among[np.lexsort((among, -total[among]))][:count]
+            scores = self.fusion.probability(total[best])
+            out.append([(int(i), float(s)) for i, s in zip(best, scores, strict=True)])
+        return out
+
+    def features(self, texts: Sequence[str], encoder: Encoder, model: ConceptModel | None = None) -> Iterator[Floats]:
+        """For each text (entries, len(FEATURES)): what ``link`` weighs."""
+        yield from self._features([Views.of(t, self.lexicon) for t in texts], encoder, model)
+
+    def _features(self, views: Sequence[Views], encoder: Encoder, model: ConceptModel | None) -> Iterator[Floats]:
+        concept = np.array([e.concept for e in self.entries])
+        matrix = np.asarray(self.vectors, dtype=np.float32)
+        # In blocks, so that a long file neither waits for its last line nor fills the memory.
+        for start in range(0, len(views), 64):
+            block = views[start : start + 64]
+            place = {t: i for i, t in enumerate(dict.fromkeys(t for v in block for t in (v.text, v.gloss, *v.windows)))}
+            vectors = encoder.encode(list(place), "query")
+            whole = vectors[[place[v.text] for v in block]]
+            known = model.probabilities([v.text for v in block], whole) if model is not None else None
+            letters, words, covered = self._postings(block)
+            for i, view in enumerate(block):
+                parts = vectors[[place[w] for w in view.windows]] if view.windows else whole[i : i + 1]
+                gloss = vectors[place[view.gloss]] if view.replaced else whole[i]
+                named = np.zeros(len(self.entries), dtype=np.float32)
+                for hit, share, _ in self.names.find(view.text):
+                    named[concept == hit] = share
+                yield np.stack(
+                    [
+                        self._meant(matrix @ whole[i]),
+                        self._meant(matrix @ gloss),
+                        self._meant((parts @ matrix.T).max(axis=0)),
+                        letters[i],
+                        letters[len(block) + i],
+                        words[i],
+                        covered[i],
+                        named,
+                        known[i, concept] if known is not None else np.zeros_like(named),
+                    ],
+                    axis=1,
+                ).astype(np.float32)
+
+    def _postings(self, views: Sequence[Views]) -> tuple[Floats, Floats, Floats]:
+        """(letters of the texts and then of the glosses, words, covered), each (rows, entries)."""
+        both = [*(v.text for v in views), *(v.gloss for v in views)]
+        letters = self._best(self.chars.query(retrieval.char_ngrams(both), "cosine"))
+        rows = retrieval.word_stems(both)
+        words = self._best(self.words.query(rows, "idf"))
+        words /= np.array([max(self.words.ceiling(rows, q), 1e-9) for q in range(rows.rows)], np.float32)[:, None]
+        stems = retrieval.word_stems([f"{v.text} {v.gloss}" for v in views])
+        covered = self._best(self.covered.query(stems, "idf"))
+        return letters, np.maximum(words[: len(views)], words[len(views) :]), covered
+
+    def _best(self, found: Sequence[tuple[NDArray[np.int32], Floats]]) -> Floats:
+        """Each entry's highest item."""
+        out = np.zeros((len(found), len(self.entries)), dtype=np.float32)
+        for row, (items, scores) in zip(out, found, strict=True):
+            every = np.zeros(self.chars.n_items, dtype=np.float32)
+            every[items] = scores
+            row[:] = np.maximum.reduceat(every, self.item_starts)
+        return out
+
+    def _meant(self, cosines: Floats) -> Floats:
+        best: Floats = np.maximum.reduceat(cosines, self.vector_starts)
+        return best
+
+    # --- on disk ---
+
+    _ARRAYS = ("vectors", "vector_starts", "item_starts")
+    _POSTINGS = ("chars", "words", "covered")
+
+    def save(self, folder: Path) -> None:
+        """Write it to ``folder``, which exists; the digest of every file goes into ``labels.json``."""
+        for name in self._ARRAYS:
+            np.save(folder / f"labels_{name}.npy", getattr(self, name), allow_pickle=False)
+        for name in self._POSTINGS:
+            getattr(self, name).save(folder, f"labels_{name}")
+        for name in _NAME_ARRAYS:
+            np.save(folder / f"labels_names_{name}.npy", getattr(self.names, name), allow_pickle=False)
+        self.lexicon.save(folder / "labels_lexicon.json")
+        _dump(folder / "labels_entries.json", [[getattr(e, f) for f in Entry.__slots__] for e in self.entries])
+        files = sorted(p for p in folder.glob("labels_*") if p.is_file())
+        _dump(
+            folder / "labels.json",
+            {"format": _FORMAT, "items": self.chars.n_items, "files": {p.name: file_sha256(p) for p in files}},
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> LabelIndex:
+        """Open what ``save`` wrote, every file checked against its digest first; arrays are memory-mapped.
+
+        Raises ``DamagedModelError`` where a file is missing or differs.
+        """
+        info = _read_json(folder / "labels.json")
+        for name, digest in info["files"].items():
+            path = folder / name
+            if not path.is_file() or file_sha256(path) != digest:
+                raise DamagedModelError(
+                    f"{path} is missing or differs from the digest written when it was made.",
+                    "Delete that folder and run: skillmatch train",
+                )
+        arrays = {n: load_array(folder / f"labels_{n}.npy") for n in cls._ARRAYS}
+        entries = tuple(Entry(*row) for row in _read_json(folder / "labels_entries.json"))
+        postings = {n: Postings.load(folder, f"labels_{n}", int(info["items"])) for n in cls._POSTINGS}
+        names = NameIndex(*(load_array(folder / f"labels_names_{n}.npy") for n in _NAME_ARRAYS))
+        lexicon = Lexicon.load(folder / "labels_lexicon.json")
+        return cls(entries=entries, lexicon=lexicon, names=names, fusion=Fusion.shipped(), **arrays, **postings)
+
+
+_NAME_ARRAYS = ("codes", "concepts", "cased")
+
+
+def _dump(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False), "utf-8")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DamagedModelError(f"{path} can't be read ({error}).", "Run: skillmatch train") from error

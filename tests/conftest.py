@@ -1,0 +1,100 @@
+"""The command line as a subprocess, and one trained copy of the sample lab for all tests of a session."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import skillmatch
+
+SOURCE = Path(skillmatch.__file__).parents[1]
+#: What is set on the machine that runs the tests must not change what they see.
+_OWN = ("SKILLMATCH_", "LC_", "LANG", "COLUMNS", "NO_COLOR", "PYTHONWARNINGS")
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Done]
+
+
+def cli_environment(**more: str) -> dict[str, str]:
+    """The environment of a command: ours without settings, English, 80 columns, the hashing encoder."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(_OWN)}
+    return {
+        **kept,
+        "PYTHONPATH": str(SOURCE),
+        "LC_ALL": "C.UTF-8",
+        "COLUMNS": "80",
+        "SKILLMATCH_ENCODER": "hashing",
+        **more,
+    }
+
+
+def run_cli(
+    *arguments: object,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+    raw: bool = False,
+) -> Done:
+    """Run ``skillmatch`` in ``cwd``. Whatever the test, no traceback reaches a user unless asked for (``raw``)."""
+    done = subprocess.run(
+        [sys.executable, "-m", "skillmatch", *map(str, arguments)],
+        cwd=cwd,
+        env=cli_environment(**(env or {})),
+        input=stdin,
+        capture_output=True,
+        timeout=240,
+        check=False,
+    )
+    found = Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+    if not raw:
+        assert "Traceback" not in found.err + found.out, found.err
+    return found
+
+
+@pytest.fixture(scope="session")
+def cli() -> Cli:
+    """``run_cli``."""
+    return run_cli
+
+
+@pytest.fixture(scope="session")
+def trained_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample lab, trained once with the hashing encoder. Not to be changed: tests that do take ``lab``."""
+    root = tmp_path_factory.mktemp("trained") / "lab"
+    made = run_cli("init", root, cwd=root.parent)
+    assert made.code == 0, made.err
+    config = root / "skillmatch.toml"
+    config.write_text(config.read_text("utf-8") + 'encoder = "hashing"\n', "utf-8")
+    trained = run_cli("train", cwd=root)
+    assert trained.code == 0, trained.err
+    return root
+
+
+@pytest.fixture
+def lab(trained_lab: Path, tmp_path: Path) -> Path:
+    """A copy of the trained lab that a test may change. To alter a file of a version, ``unlink`` it first."""
+
+    def copy(source: str, target: str) -> None:
+        # Versions and classifiers never change in place: links will do, and cost nothing.
+        large = source.endswith((".npy", ".json", ".skops")) and "models" in Path(source).parts
+        (os.link if large else shutil.copy2)(source, target)
+
+    root = tmp_path / "lab"
+    shutil.copytree(trained_lab, root, copy_function=copy)
+    return root
