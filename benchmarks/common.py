@@ -183,6 +183,11 @@ def rank_fusion(*scores: Matrix) -> Matrix:
 # --- certainty -----------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Difference(Interval):
+    """The interval of a difference, shown with its sign."""
+
+
 def ratio_interval(top: Sequence[float], bottom: Sequence[float], seed: int = 0) -> Interval:
     """sum(top) / sum(bottom) and its 95 % bootstrap interval, both resampled over the same cases.
 
@@ -228,6 +233,8 @@ class Report:
 
 
 def _shown(cell: Cell) -> str:
+    if isinstance(cell, Difference):
+        return f"{cell.mean:+.3f} [{cell.low:+.3f}, {cell.high:+.3f}]"
     if isinstance(cell, Interval):
         return "–" if np.isnan(cell.mean) else f"{cell.mean:.3f} [{cell.low:.3f}, {cell.high:.3f}]"
     if isinstance(cell, Comparison):

@@ -161,7 +161,9 @@ def _needs(rng, members, skills, trades, folds, fold):  # type: ignore[no-untype
     for _ in range(40):
         chosen = rng.sample(asked, rng.randint(2, 5))
         texts = [rng.choice(asks[k]) for k in chosen]
-        out.append(("\n".join(f for f, _ in texts), "\n".join(e for _, e in texts), dict.fromkeys(chosen, 1), "several"))
+        out.append(
+            ("\n".join(f for f, _ in texts), "\n".join(e for _, e in texts), dict.fromkeys(chosen, 1), "several")
+        )
     for c in rng.sample(trades, min(40, len(trades))):
         ask = [(f, e) for f, e in c.requests if folds[c.id, f] == fold]
         if ask:
@@ -222,9 +224,7 @@ def lab_rows(taxonomy, lab, model, levels, encoder, homes, owner_of, near):  # t
         )
         features = rk.relevance_features(chosen, index, ids, p, len(taxonomy))
         same = [np.array([next(iter(lab.needs[i][2])) in s for s in item_skills]) for i in single]
-        yield Rows(
-            list(zip(features, same, strict=True)), score, lab.grades, [n[3] for n in lab.needs], english
-        )
+        yield Rows(list(zip(features, same, strict=True)), score, lab.grades, [n[3] for n in lab.needs], english)
 
 
 def worlds(taxonomy: Taxonomy, encoder: Encoder) -> list[Rows]:
@@ -287,14 +287,12 @@ def _fit_one(pairs, used, relevance):  # type: ignore[no-untyped-def]
     columns = [rk.FEATURES.index(f) for f in used]
     taught = [p for p in pairs if p[2] in ("single", "nobody")]
     x = np.vstack([p[0][:, columns] for p in taught])
-    pipeline = rk.fit_ranker(x, np.hstack([p[1] for p in taught]).astype(float), relevance)
+    pipeline = rk.fit_ranker(x, np.hstack([p[1] for p in taught]).astype(float))
     scaler, model = pipeline[0], pipeline[-1]
     mean, scale, coef = (np.zeros(len(rk.FEATURES), np.float32) for _ in range(3))
     scale += 1
     mean[columns], scale[columns], coef[columns] = scaler.mean_, scaler.scale_, model.coef_[0]
-    fitted = rk.Ranker(
-        relevance, mean, scale, coef, float(model.intercept_[0]), (1.0, 0.0), (1.0, 0.0), (0.0, 0.0)
-    )
+    fitted = rk.Ranker(relevance, mean, scale, coef, float(model.intercept_[0]), (1.0, 0.0), (1.0, 0.0), (0.0, 0.0))
     print(dict(zip(used, (float(c) for c in coef[columns].round(3)), strict=True)))
     for kind in ("single", "several"):
         scores = [metrics.ndcg_at_k(fitted.raw(p[0]), p[1], 5) for p in pairs if p[2] == kind and p[1].max() > 0]

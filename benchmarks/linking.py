@@ -4,14 +4,15 @@ The task of Decorte et al. (arXiv 2209.05987 and 2307.10778): the sentences of j
 skills it asks for, out of all of ESCO's. SENTENCES is a file as its authors publish it (CSV with ``sentence`` and
 ``label``, one row a span) or JSONL with ``sentence`` and ``labels``. The skills are a text file of labels, one a line,
 or ``skills_en.csv`` of ESCO's official download, whose other labels are then known as well. Sentences without any
-skill are left out.
+skill are left out. The product knows its own taxonomy beside these skills, as after an import; only the skills are
+ranked.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ from skillmatch import metrics
 from skillmatch.encoders import Encoder
 from skillmatch.errors import UsageError
 from skillmatch.taxonomy import Concept, Taxonomy
+from skillmatch.taxonomy.linking import LabelIndex
 
-from .common import Bm25, Matrix, Report, arguments, char_cosine, rank_fusion, sentence_encoder
+from .common import Bm25, Matrix, Report, arguments, char_cosine, rank_fusion, say, sentence_encoder
 
 PRODUCT = "skillmatch"
 FIRST = 10
@@ -74,9 +76,83 @@ def baselines(sentences: Sequence[str], labels: Sequence[str], encoder: Encoder)
     }
 
 
+def product(index: LabelIndex, sentences: Sequence[str], concepts: Sequence[Concept], encoder: Encoder) -> Matrix:
+    """The product's order of the concepts as scores (sentences, concepts): minus the place of each."""
+    column = {c.id: k for k, c in enumerate(concepts)}
+    out = np.zeros((len(sentences), len(concepts)))
+    for row, found in enumerate(index.link(sentences, encoder, top=len(index.entries))):
+        order = [column[i] for i in (index.entries[k].id for k, _ in found) if i in column]
+        out[row, order] = -np.arange(len(order))
+    return out
+
+
+def measure(
+    systems: Mapping[str, Matrix], wanted: Sequence[set[str]], labels: Sequence[str]
+) -> dict[str, tuple[list[float], list[float]]]:
+    """System -> (average precision, recall@10) of every sentence."""
+    column = {label: k for k, label in enumerate(labels)}
+    grades = np.zeros((len(wanted), len(labels)))
+    for row, own in enumerate(wanted):
+        grades[row, [column[x] for x in own]] = 1
+    return {
+        name: (
+            [metrics.average_precision(s, g) for s, g in zip(scores, grades, strict=True)],
+            [metrics.recall_at_k(s, g, FIRST) for s, g in zip(scores, grades, strict=True)],
+        )
+        for name, scores in systems.items()
+    }
+
+
+def tables(report: Report, title: str, found: Mapping[str, tuple[list[float], list[float]]], seed: int) -> None:
+    """Every system's figures, and the product less each baseline, paired."""
+    heads = ["MAP", f"recall@{FIRST}"]
+    rows = {n: [metrics.bootstrap_interval(v, seed) for v in values] for n, values in found.items()}
+    report.table(title, heads, rows, "95 % bootstrap intervals over sentences")
+    less = {
+        n: [metrics.paired_bootstrap(a, b, seed) for a, b in zip(found[PRODUCT], values, strict=True)]
+        for n, values in found.items()
+        if n != PRODUCT
+    }
+    report.table(f"{title}: {PRODUCT} less each baseline, paired", heads, less)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = arguments(__doc__)
+    parser.add_argument("files", nargs="+", type=Path, metavar="SENTENCES")
+    skills = parser.add_mutually_exclusive_group(required=True)
+    skills.add_argument("--labels", type=Path, metavar="FILE", help="all skills, one label a line")
+    skills.add_argument("--esco", type=Path, metavar="FILE", help="skills_en.csv of ESCO's download")
     given = parser.parse_args(argv)
+    concepts = read_labels(given.labels) if given.labels else read_esco(given.esco)
+    # Two concepts of one label can't be told apart by the sentences' labels.
+    concepts = list({c.label_en: c for c in reversed(concepts)}.values())[::-1]
+    labels = [c.label_en for c in concepts]
+    report = Report()
+    with sentence_encoder(given.encoder, given.cache) as encoder:
+        index = LabelIndex.fit(Taxonomy([*Taxonomy.shipped().concepts, *concepts]), encoder)
+        for path in given.files:
+            wanted = known(read_sentences(path), set(labels), path)
+            sentences = list(wanted)
+            systems = {
+                PRODUCT: product(index, sentences, concepts, encoder),
+                **baselines(sentences, labels, encoder),
+            }
+            title = f"{path.stem}: {len(sentences)} sentences, {len(labels)} skills"
+            tables(report, title, measure(systems, list(wanted.values()), labels), given.seed)
+    report.write(given.json)
+
+
+def known(sentences: Mapping[str, set[str]], labels: set[str], path: Path) -> dict[str, set[str]]:
+    """The sentences with the labels that are among the skills; says how many are not. ``UsageError`` where none is."""
+    lost = sum(len(own - labels) for own in sentences.values())
+    if lost:
+        say(f"{path.name}: {lost} of {sum(map(len, sentences.values()))} labels are not among the skills; left out")
+    left = {sentence: own & labels for sentence, own in sentences.items() if own & labels}
+    if not left:
+        raise UsageError(
+            f"No sentence of {path} has a label that is among the skills.", "Give the labels of the same edition."
+        )
+    return left
 
 
 if __name__ == "__main__":

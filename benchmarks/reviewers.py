@@ -32,6 +32,7 @@ from .common import (
     BEST_CHARS,
     BEST_VECTORS,
     FUSED,
+    Difference,
     Items,
     Matrix,
     Report,
@@ -250,10 +251,11 @@ def figures(samplings: Sequence[Sequence[Pairs]], seed: int) -> list[Interval]:
     return [ratio_interval(sums[:, top], sums[:, bottom], seed) for top, bottom in _COLUMNS]
 
 
-def differences(first: Sequence[Sequence[Pairs]], second: Sequence[Sequence[Pairs]], seed: int) -> list[Interval]:
+def differences(first: Sequence[Sequence[Pairs]], second: Sequence[Sequence[Pairs]], seed: int) -> list[Difference]:
     """``first`` less ``second`` in each of the figures, paired: both over the same resampled people."""
     a, b = (np.array([[_flat(p) for p in people] for people in x]).mean(axis=0) for x in (first, second))
-    return [ratio_interval(a[:, top] - b[:, top], a[:, bottom], seed) for top, bottom in _COLUMNS]
+    found = [ratio_interval(a[:, top] - b[:, top], a[:, bottom], seed) for top, bottom in _COLUMNS]
+    return [Difference(d.mean, d.low, d.high, d.count) for d in found]
 
 
 _COLUMNS = ((0, 1), (2, 3), (4, 5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ import skillmatch
 SOURCE = Path(skillmatch.__file__).parents[1]
 #: What is set on the machine that runs the tests must not change what they see.
 _OWN = ("SKILLMATCH_", "LC_", "LANG", "COLUMNS", "NO_COLOR", "PYTHONWARNINGS")
+_FIXED = {"LC_ALL": "C.UTF-8", "COLUMNS": "80", "SKILLMATCH_ENCODER": "hashing"}
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,7 @@ Cli = Callable[..., Done]
 def cli_environment(**more: str) -> dict[str, str]:
     """The environment of a command: ours without settings, English, 80 columns, the hashing encoder."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(_OWN)}
-    return {
-        **kept,
-        "PYTHONPATH": str(SOURCE),
-        "LC_ALL": "C.UTF-8",
-        "COLUMNS": "80",
-        "SKILLMATCH_ENCODER": "hashing",
-        **more,
-    }
+    return kept | {"PYTHONPATH": str(SOURCE)} | _FIXED | more
 
 
 def run_cli(
@@ -71,6 +66,27 @@ def run_cli(
 def cli() -> Cli:
     """``run_cli``."""
     return run_cli
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Like ``cli`` but in this process: five times faster, for tests that run many commands."""
+    from skillmatch.cli.run import run
+
+    def inside(*arguments: object, cwd: Path, env: Mapping[str, str] | None = None, stdin: bytes = b"") -> Done:
+        with monkeypatch.context() as patch:
+            patch.chdir(cwd)
+            for name in [n for n in os.environ if n.startswith(_OWN)]:
+                patch.delenv(name)
+            for name, value in (_FIXED | dict(env or {})).items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+            code = run([str(a) for a in arguments])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err + out
+        return Done(code, out, err)
+
+    return inside
 
 
 @pytest.fixture(scope="session")

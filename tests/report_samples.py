@@ -113,9 +113,7 @@ ASSIGNMENT = {
         {
             "project": "P1",
             "title": "Tracks",
-            "members": [
-                {"profile": "S07", "score": 0.8, "covers": ["n1", "n2"], "name": "Alice", "lab": "IPO"}
-            ],
+            "members": [{"profile": "S07", "score": 0.8, "covers": ["n1", "n2"], "name": "Alice", "lab": "IPO"}],
             "alternates": [{"profile": "S11", "score": 0.4}],
             "uncovered": ["n3"],
         },
@@ -125,9 +123,7 @@ ASSIGNMENT = {
     "objective": 0.8,
     "infeasible": [{"project": "P2", "reason": "storage: 1 person, 3 projects"}],
 }
-TABLE = Table(
-    "Versions", ("id", "score", "kept"), (("v1", 0.8731234, True), ("v2", None, False)), ("Two of them.",)
-)
+TABLE = Table("Versions", ("id", "score", "kept"), (("v1", 0.8731234, True), ("v2", None, False)), ("Two of them.",))
 EVERYTHING = [
     make_answer(),
     make_nobody(),

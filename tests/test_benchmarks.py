@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from benchmarks import common, lab, linking, reviewers
+
 from skillmatch import metrics
 from skillmatch.encoders import HashingEncoder
 from skillmatch.errors import DataError, UsageError
@@ -131,12 +131,14 @@ def test_a_report_prints_what_it_keeps(tmp_path: Path, capsys: pytest.CaptureFix
         ["a", "b"],
         {
             "x": [Interval(0.5, 0.25, 0.75, 3), Comparison(-0.1, -0.2, 0.0, 0.04, 3)],
+            "z": [common.Difference(0.5, -0.25, 0.75, 3), 2],
             "y": ["word", Interval(float("nan"), float("nan"), float("nan"), 0)],
         },
         "a note",
     )
     shown = capsys.readouterr().out
     assert "0.500 [0.250, 0.750]  -0.100 [-0.200, +0.000]" in shown
+    assert "+0.500 [-0.250, +0.750]  2" in shown
     assert "a note" in shown
     report.write(tmp_path / "out.json")
     kept = json.loads((tmp_path / "out.json").read_text("utf-8"))
@@ -245,7 +247,7 @@ def small_matcher(profiles: list[Profile]) -> Matcher:
     ]
     taxonomy, encoder = Taxonomy(concepts), HashingEncoder()
     model = fit_concepts(taxonomy, encoder)
-    return Matcher.fit(profiles, taxonomy, encoder, model, fit_levels(Taxonomy.shipped(), encoder), some_ranker())
+    return Matcher.fit(profiles, taxonomy, encoder, model, fit_levels(taxonomy, encoder), some_ranker())
 
 
 def test_the_product_and_the_baselines_find_the_obvious(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -431,3 +433,31 @@ def test_labels_are_read_from_a_list_and_from_esco(tmp_path: Path) -> None:
     first, second = linking.read_esco(tmp_path / "skills_en.csv")
     assert (first.uri, first.label_en, first.aliases_en) == ("http://x/1", "work in teams", ("team work", "teamwork"))
     assert second.aliases_en == ()
+
+
+def test_labels_that_are_no_skill_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sentences = {"a": {"Java", "gone"}, "b": {"gone"}}
+    assert linking.known(sentences, {"Java", "R"}, tmp_path / "tech.csv") == {"a": {"Java"}}
+    assert "2 of 3 labels" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="tech"):
+        linking.known(sentences, {"R"}, tmp_path / "tech.csv")
+
+
+def test_linking_is_scored_over_all_skills() -> None:
+    labels = [f"skill {k}" for k in range(30)]
+    place = -np.arange(30.0)
+    wanted = [{"skill 0", "skill 2"}, {"skill 29"}]
+    found = linking.measure({"x": np.stack([place, place])}, wanted, labels)["x"]
+    assert found[0] == pytest.approx([(1 + 2 / 3) / 2, 1 / 30])
+    assert found[1] == [1, 0]
+
+
+def test_the_product_links_among_the_given_skills_alone() -> None:
+    ours = [Concept("java", "Java", "Java"), Concept("teams", "work in teams", "travail en groupe")]
+    other = [Concept("ceph", "Ceph storage", "stockage Ceph")]
+    encoder = HashingEncoder()
+    index = linking.LabelIndex.fit(Taxonomy([*ours, *other]), encoder)
+    found = linking.product(index, ["we work in teams with Ceph storage", "Java"], ours, encoder)
+    assert found.shape == (2, 2)
+    assert found.argmax(axis=1).tolist() == [1, 0]
+    assert sorted(found[0]) == [-1, 0]

@@ -154,9 +154,7 @@ def test_a_tie_is_the_mean_over_every_order(name, rows):
         assert len(set(grades)) == 1 or grades.max() < 1
         return
     # Every way to break the ties, by steps too small to reach the next score and too large to be a tie.
-    broken = [
-        measure(scores + 1e-3 * np.array(order), grades) for order in itertools.permutations(range(len(rows)))
-    ]
+    broken = [measure(scores + 1e-3 * np.array(order), grades) for order in itertools.permutations(range(len(rows)))]
     assert tied == pytest.approx(np.mean(broken))
 
 

@@ -282,9 +282,7 @@ def test_tables_keep_to_the_width(result: Any, lang: str) -> None:
 
 
 def test_words_too_long_for_a_line_are_folded_not_cut() -> None:
-    long = make_project(
-        title="", description="T" * 95, needs=(Need(id="n1", text="N" * 110, skill="C" * 90),)
-    )
+    long = make_project(title="", description="T" * 95, needs=(Need(id="n1", text="N" * 110, skill="C" * 90),))
     reason = Reason("n1", 0.5, 0.0, Proof("E" * 230, "note", "S" * 90))
     match = Match(1, Person("I" * 90, "A" * 200, "L" * 200, None), 0.5, 0.0, False, (reason,))
     said = Suggestion("v1", long, (match,), (Gap("n1", 0.0),), abstained=False)
@@ -336,9 +334,7 @@ def test_shorten_cuts_after_a_word_and_never_exceeds() -> None:
 
 
 def test_french_report() -> None:
-    text = re.sub(
-        r"[\s\u00a0\u202f]+", " ", render(make_answer(), "table", lang="fr", width=100, labels=LABELS)
-    )
+    text = re.sub(r"[\s\u00a0\u202f]+", " ", render(make_answer(), "table", lang="fr", width=100, labels=LABELS))
     for said in (
         "Besoins compris", "indispensable", "calcul sur GPU", "83 %", "autre labo", "« Ported the Kalman fit",
         "Personne ne couvre n3 « welding a vacuum vessel ». Au plus près : « Brazed", "profil peu rempli",
@@ -372,9 +368,7 @@ def test_csv_is_a_row_a_match_and_need() -> None:
     assert rows[2]["evidence"] == rows[2]["source"] == ""
 
 
-@pytest.mark.parametrize(
-    "text", ['a "quoted", piece; of\ntext', "tab\there", "été — ñ 工", "  spaced  ", "'quoted'"]
-)
+@pytest.mark.parametrize("text", ['a "quoted", piece; of\ntext', "tab\there", "été — ñ 工", "  spaced  ", "'quoted'"])
 def test_csv_round_trips(text: str) -> None:
     answer = hostile_answer("x")
     proof = Proof(text, "note", "profiles.csv:2")
@@ -385,10 +379,7 @@ def test_csv_round_trips(text: str) -> None:
 
 def test_csv_of_other_objects() -> None:
     team = read_csv(render(ASSIGNMENT, "csv"))
-    told = [
-        (r["project_id"], r["role"], r["profile_id"], r["covers"], r["uncovered"], r["infeasible"])
-        for r in team
-    ]
+    told = [(r["project_id"], r["role"], r["profile_id"], r["covers"], r["uncovered"], r["infeasible"]) for r in team]
     assert told == [
         ("P1", "member", "S07", "n1; n2", "n3", ""),
         ("P1", "alternate", "S11", "", "n3", ""),

@@ -53,9 +53,7 @@ def msgids() -> dict[str, str]:
     for path in sorted(SOURCE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call):
-                for text in _messages(
-                    node, shown=path.relative_to(SOURCE).parts[0] in ("reports", "cli", "cli.py")
-                ):
+                for text in _messages(node, shown=path.relative_to(SOURCE).parts[0] in ("reports", "cli", "cli.py")):
                     found.setdefault(text, f"{path.relative_to(SOURCE)}:{node.lineno}")
     return found
 

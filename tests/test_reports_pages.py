@@ -29,9 +29,7 @@ from skillmatch.reports import (
 )
 from skillmatch.reports.content import clean
 
-UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
-)
+UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
 # Hostile texts
@@ -87,9 +85,7 @@ def test_markdown_shows_hostile_texts_as_text(text: str) -> None:
     harmless = parser.parse(render(hostile_answer("x"), "markdown"))
 
     def shape(tokens: list[Any]) -> list[str]:
-        inner = [
-            child.type for token in tokens for child in token.children or () if child.type != "text_special"
-        ]
+        inner = [child.type for token in tokens for child in token.children or () if child.type != "text_special"]
         return [token.type for token in tokens] + [kind for kind in inner if kind != "text"]
 
     assert shape(hostile) == shape(harmless)
@@ -104,9 +100,7 @@ def test_markdown_has_headings_and_tables() -> None:
     assert text.startswith("# P12 Tracks on GPU\n")
     assert "| n1 | ●●● **must** | GPU computing | Port our reconstruction code to GPU |" in text
     assert "### 1. Alice Martin (S07)" in text
-    assert (
-        "| n1 91%<br>n2 62% | “Ported the Kalman fit to CUDA, ten times faster.” | profiles.csv:12 |" in text
-    )
+    assert "| n1 91%<br>n2 62% | “Ported the Kalman fit to CUDA, ten times faster.” | profiles.csv:12 |" in text
     assert "- Nobody covers n3 “welding a vacuum vessel”." in text
     several = render([make_answer(), make_nobody()], "markdown")
     assert re.findall("^##? .*", several, re.M) == [
@@ -157,9 +151,7 @@ def test_html_shows_hostile_texts_as_text(text: str) -> None:
     ):
         hostile, harmless = read_html(render(make(text), "html")), read_html(render(make("x"), "html"))
         assert hostile.tags == harmless.tags
-        assert [a for a in hostile.attributes if a[0] != "class"] == [
-            a for a in harmless.attributes if a[0] != "class"
-        ]
+        assert [a for a in hostile.attributes if a[0] != "class"] == [a for a in harmless.attributes if a[0] != "class"]
         assert clean(text)[:60].strip() in " ".join(hostile.text)
 
 

@@ -61,9 +61,7 @@ CELLS: list[dict[str, str]] = [
         "consent": "oui",
         "updated": "05-11-2024",
     },
-    dict.fromkeys(
-        ("family", "site", "languages", "evidence", "availability", "available_from", "available_to"), ""
-    )
+    dict.fromkeys(("family", "site", "languages", "evidence", "availability", "available_from", "available_to"), "")
     | {"id": "S02", "name": "Noël Œuvrard", "lab": "IPO", "skills": "Active Directory", "consent": "non"}
     | {"collaborators": "", "updated": ""},
 ]
@@ -121,9 +119,7 @@ def ods_cell(value: str, more: str = "") -> str:
 
 
 def as_ods(path: Path) -> Path:
-    rows = "".join(
-        f"<table:table-row>{''.join(map(ods_cell, row))}</table:table-row>" for row in grid(FRENCH)
-    )
+    rows = "".join(f"<table:table-row>{''.join(map(ods_cell, row))}</table:table-row>" for row in grid(FRENCH))
     empty = '<table:table-cell table:number-columns-repeated="16384"/>'
     # What LibreOffice writes below every table.
     filler = f'<table:table-row table:number-rows-repeated="1048573">{empty}</table:table-row>'
@@ -191,9 +187,7 @@ def expected() -> list[Profile]:
         consent=True,
         updated=date(2024, 11, 5),
     )
-    second = Profile(
-        id="S02", name="Noël Œuvrard", lab="IPO", skills=(SkillClaim("Active Directory"),), consent=False
-    )
+    second = Profile(id="S02", name="Noël Œuvrard", lab="IPO", skills=(SkillClaim("Active Directory"),), consent=False)
     return [first, second]
 
 
@@ -201,9 +195,7 @@ def said(problems: list[Problem]) -> list[tuple[int | None, str | None, str | No
     return [(p.row, p.column, p.value, p.problem) for p in problems]
 
 
-def profiles_from(
-    tmp_path: Path, text: str | bytes, name: str = "profiles.csv"
-) -> tuple[list[Profile], list[Problem]]:
+def profiles_from(tmp_path: Path, text: str | bytes, name: str = "profiles.csv") -> tuple[list[Profile], list[Problem]]:
     path = tmp_path / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return sources.read_profiles(path)
@@ -262,9 +254,7 @@ def test_sources_name_file_and_row(tmp_path: Path, suffix: str, first: int, seco
     assert marks == {f"people.{suffix}:{first}"}
 
 
-@pytest.mark.parametrize(
-    "wrapped", [{"profiles": OBJECTS}, {"people": OBJECTS}, {"v": 1, "profiles": OBJECTS}]
-)
+@pytest.mark.parametrize("wrapped", [{"profiles": OBJECTS}, {"people": OBJECTS}, {"v": 1, "profiles": OBJECTS}])
 def test_json_objects_that_hold_the_list(tmp_path: Path, wrapped: dict[str, Any]) -> None:
     profiles, problems = sources.read_profiles(as_json(tmp_path / "p.json", wrapped))
     assert [p.id for p in profiles] == ["S01", "S02"]
@@ -347,12 +337,8 @@ ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32",
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("headers", [ENGLISH, FRENCH], ids=["en", "fr"])
-def test_any_encoding_and_separator(
-    tmp_path: Path, encoding: str, separator: str, headers: list[str]
-) -> None:
-    profiles, problems = sources.read_profiles(
-        write_csv(tmp_path / "p.csv", grid(headers), encoding, separator)
-    )
+def test_any_encoding_and_separator(tmp_path: Path, encoding: str, separator: str, headers: list[str]) -> None:
+    profiles, problems = sources.read_profiles(write_csv(tmp_path / "p.csv", grid(headers), encoding, separator))
     assert problems == []
     assert content(profiles) == content(expected())
 
@@ -445,9 +431,7 @@ def test_first_name_and_name_are_joined_and_every_evidence_column_is_read(tmp_pa
     ],
 )
 def test_skill_cells(tmp_path: Path, cell: str, name: str, level: int | None) -> None:
-    profiles, problems = sources.read_profiles(
-        write_csv(tmp_path / "p.csv", [["id", "skills"], ["S1", cell]])
-    )
+    profiles, problems = sources.read_profiles(write_csv(tmp_path / "p.csv", [["id", "skills"], ["S1", cell]]))
     assert problems == []
     assert [(s.name, s.level) for s in profiles[0].skills] == [(name, level)]
 
@@ -903,9 +887,7 @@ def workspace(tmp_path: Path) -> Workspace:
     (data / "profiles.csv").write_text("id,skills\nS01,CUDA\nS02,Ceph\nS03,CUDA:9\n", "utf-8")
     (data / "projects.csv").write_text("id,title\nP1,Portage\n", "utf-8")
     (data / "judgements.csv").write_text("project_id,profile_id,grade\nP1,S01,3\n", "utf-8")
-    (data / "skills.csv").write_text(
-        "id;en;fr;aliases FR\nceph;Ceph storage;stockage Ceph;rados;\n;;Geant;\n", "utf-8"
-    )
+    (data / "skills.csv").write_text("id;en;fr;aliases FR\nceph;Ceph storage;stockage Ceph;rados;\n;;Geant;\n", "utf-8")
     return Workspace(tmp_path)
 
 
@@ -1031,9 +1013,7 @@ def test_sentences_lose_no_letter_and_are_never_empty(text: str) -> None:
     assert [c for c in "".join(found) if c.isalpha()] == [c for c in text if c.isalpha()]
 
 
-@pytest.mark.parametrize(
-    "text", ["." * 200_000, " " * 200_000 + "x", "a. " * 70_000, "\n" * 200_000, "• " * 100_000]
-)
+@pytest.mark.parametrize("text", ["." * 200_000, " " * 200_000 + "x", "a. " * 70_000, "\n" * 200_000, "• " * 100_000])
 def test_sentences_never_hang(text: str) -> None:
     sources.split_sentences(text)
 
@@ -1093,13 +1073,9 @@ JSONISH = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-FIELDS = st.sampled_from(
-    [*ENGLISH, "needs", "size", "start", "title", "grade", "project_id", "profile_id", "zzz", ""]
-)
+FIELDS = st.sampled_from([*ENGLISH, "needs", "size", "start", "title", "grade", "project_id", "profile_id", "zzz", ""])
 ITEMS = st.lists(
-    st.dictionaries(
-        st.sampled_from(["name", "level", "last_used", "text", "weight", "must", "date", "q"]), JSONISH
-    )
+    st.dictionaries(st.sampled_from(["name", "level", "last_used", "text", "weight", "must", "date", "q"]), JSONISH)
 )
 
 
@@ -1118,17 +1094,13 @@ def test_any_json_value_is_a_record_or_a_problem(tmp_path: Path, rows: list[dict
 
 def _filled(value: Any) -> bool:
     blank = isinstance(value, str) and not value.strip()
-    return not (
-        blank or value is None or value in ([], {}) or (isinstance(value, float) and math.isnan(value))
-    )
+    return not (blank or value is None or value in ([], {}) or (isinstance(value, float) and math.isnan(value)))
 
 
 @FEW
 @given(
     data=st.binary(max_size=300)
-    | st.builds(
-        lambda a, b: b"id,skills,updated\n" + a + b"\n" + b, st.binary(max_size=80), st.binary(max_size=80)
-    )
+    | st.builds(lambda a, b: b"id,skills,updated\n" + a + b"\n" + b, st.binary(max_size=80), st.binary(max_size=80))
     | st.text(alphabet="&*[]{}:,- \n\"'!|>#%@`ai", max_size=80).map(str.encode),
     suffix=st.sampled_from(sorted(tables.READERS)),
     magic=st.sampled_from([b"", b"PK\x03\x04", b"PAR1", b"\xff\xfe", b"[", b"- "]),

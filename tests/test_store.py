@@ -403,9 +403,7 @@ def test_zeros_left_by_a_power_failure_are_removed(store):
     assert [e["version"] for e in store.history()] == ["v1", "v2"]
 
 
-@pytest.mark.parametrize(
-    "junk", [b"what is this", b"[1]", b'{"version": "v1"}', b'{"event": 3}', b"\xff\xfe"]
-)
+@pytest.mark.parametrize("junk", [b"what is this", b"[1]", b'{"version": "v1"}', b'{"event": 3}', b"\xff\xfe"])
 def test_junk_in_history_is_shown_not_lost(store, junk):
     path = store.models / "history.jsonl"
     path.parent.mkdir()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .ranking import FEATURES, PARTS, Ranker
 from .records import Gap, Match, Need, Proof, Reason
@@ -29,7 +30,9 @@ def reason(need: Need, ranker: Ranker, features: Floats, raw: float, score: floa
     return Reason(need.id, score, raw, proof if score >= PROOF_BAR else None, parts(ranker, features))
 
 
-def gaps(needs: Sequence[Need], best_scores: Sequence[float], closest: Sequence[Proof], bar: float) -> tuple[Gap, ...]:
+def gaps(
+    needs: Sequence[Need], best_scores: Sequence[float], closest: Sequence[Proof | None], bar: float
+) -> tuple[Gap, ...]:
     """The needs that nobody reaches ``bar`` for, with the nearest evidence there is."""
     return tuple(
         Gap(need.id, float(best), proof)
@@ -57,7 +60,7 @@ def is_thin(items: int, words: int) -> bool:
     return items < 3 or words < 20
 
 
-def order(scores: Floats, cross: np.ndarray, ids: Sequence[str]) -> list[int]:  # type: ignore[type-arg]
+def order(scores: NDArray[np.float64], cross: NDArray[np.bool_], ids: Sequence[str]) -> list[int]:
     """People's indices, best first: other labs before the asker's own, then score, then id.
 
     ``cross``: True for people of another lab than the asker's; all True where no lab asks.

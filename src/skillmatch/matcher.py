@@ -198,6 +198,15 @@ class Matcher:
         )
         return scored.features, scored.best_item
 
+    def link(self, texts: Sequence[str], top: int = 10) -> list[list[tuple[str, float]]]:
+        """(concept id, score in [0, 1]) of the concepts each text is about, best first."""
+        vectors = self.encoder.encode(texts, "query")
+        ids, p = concept_rows(self.model, texts, vectors)
+        return [
+            [(self.concepts[i][0], float(x)) for i, x in zip(row, q, strict=True)][:top]
+            for row, q in zip(ids, p, strict=True)
+        ]
+
     def bar(self, understood: Understood) -> float:
         """The probability below which nobody is suggested for this project."""
         other = np.array([c[3] for c in self.concepts], dtype=np.float32)

@@ -321,17 +321,19 @@ def gain_rows(x: Floats, grades: Floats) -> tuple[Floats, NDArray[np.int64], Flo
     return rows, labels, np.hstack([1 - gain, gain[some]]).astype(np.float32)
 
 
-def fit_ranker(x: Floats, grades: Floats, relevance: Floats, c: float = 1.0) -> Any:
+def fit_ranker(x: Floats, grades: Floats, c: float = 1.0, standardise: bool = True) -> Any:
     """A scikit-learn pipeline (standardise, logistic regression) from features to gain.
 
-    ``x``: (pairs, len(FEATURES)); ``grades``: (pairs,) in [0, 3]. ``as_ranker`` turns it into a ``Ranker``.
+    ``x``: (pairs, features); ``grades``: (pairs,) in [0, 3]; ``c``: scikit-learn's inverse regularisation. Without
+    ``standardise`` the columns' own scales say how strongly each is held back.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     rows, labels, weights = gain_rows(x, grades)
-    pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000))
+    scaler = StandardScaler(with_mean=standardise, with_std=standardise)
+    pipeline = make_pipeline(scaler, LogisticRegression(C=c, max_iter=1000))
     pipeline.fit(rows, labels, logisticregression__sample_weight=weights)
     return pipeline
 

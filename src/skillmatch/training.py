@@ -41,7 +41,8 @@ USEFUL = 2.0
 #: The challenger is refused where it is worse by more than this (nDCG@5) and a paired bootstrap excludes chance.
 TOLERANCE = 0.005
 #: How strongly corrections of the shipped ranker are held back (scikit-learn's C over standardised features).
-CORRECTION_C = 0.02
+CORRECTION_C = 0.001
+_LEAD = 30.0
 
 Stage = Callable[[str, int, int], None]
 
@@ -235,14 +236,13 @@ def _corrected(shipped: Ranker, judged: Sequence[Judged]) -> tuple[Ranker, Any]:
     x = np.vstack([j.x for j in judged])
     grades = np.hstack([j.grades for j in judged])
     z = (x - shipped.mean) / shipped.scale
-    # The shipped score leads: scaled up, its weight is all but free of the penalty on the corrections.
-    lead = shipped.raw(x)[:, None] * 10
-    pipeline = fit_ranker(np.hstack([lead, z]).astype(np.float32), grades, CORRECTION_C)
-    scaler, model = pipeline[0], pipeline[-1]
-    weights = model.coef_[0] / scaler.scale_
-    slope = max(float(weights[0]) * 10, 0.1)
-    coef = slope * shipped.coef + weights[1:]
-    offset = float(model.intercept_[0] - (weights * scaler.mean_).sum()) + slope * shipped.baseline
+    # The shipped score leads: scaled up, its weight is all but free of the penalty that holds the corrections back.
+    lead = shipped.raw(x)[:, None] * _LEAD
+    pipeline = fit_ranker(np.hstack([lead, z]).astype(np.float32), grades, CORRECTION_C, standardise=False)
+    model = pipeline[-1]
+    slope = max(float(model.coef_[0, 0]) * _LEAD, 0.1)
+    coef = slope * shipped.coef + model.coef_[0, 1:]
+    offset = float(model.intercept_[0]) + slope * shipped.baseline
     fitted = replace(
         shipped, coef=coef.astype(np.float32), baseline=offset, origin=f"shipped, corrected by {len(judged)} projects"
     )
@@ -255,11 +255,11 @@ def _recalibrated(fitted: Ranker, shipped: Ranker, judged: Sequence[Judged]) -> 
     old = np.hstack([shipped.raw(j.x) for j in judged])
     slope = float(old.std() / max(new.std(), 1e-9))
     offset = float(old.mean() - slope * new.mean())
-    pairs = {
-        name: (getattr(shipped, name)[0] * slope, getattr(shipped, name)[0] * offset + getattr(shipped, name)[1])
-        for name in ("single", "several")
-    }
-    return replace(fitted, **pairs)
+
+    def moved(pair: tuple[float, float]) -> tuple[float, float]:
+        return pair[0] * slope, pair[0] * offset + pair[1]
+
+    return replace(fitted, single=moved(shipped.single), several=moved(shipped.several))
 
 
 # --- versions ----------------------------------------------------------------------------------------------------
@@ -279,16 +279,23 @@ def _finish(
     force: bool,
 ) -> Report:
     previous = store.current()
-    common = {
-        "people": len(matcher.people),
-        "items": len(matcher.index.owner),
-        "embedded": encoder.misses,
-        "ranker": matcher.ranker.origin,
-        "metrics": figures,
-        "previous": previous,
-    }
+
+    def report(version: str | None, promoted: bool, reason: str, unchanged: bool = False) -> Report:
+        return Report(
+            version,
+            promoted,
+            reason,
+            people=len(matcher.people),
+            items=len(matcher.index.owner),
+            embedded=encoder.misses,
+            unchanged=unchanged,
+            ranker=matcher.ranker.origin,
+            metrics=figures,
+            previous=previous,
+        )
+
     if dry_run:
-        return Report(None, False, "a dry run: nothing was written", unchanged=False, **common)
+        return report(None, False, "a dry run: nothing was written")
     with store.writing() as draft:
         matcher.save(draft.path)
         if pipeline is not None:
@@ -296,13 +303,13 @@ def _finish(
         _smoke(draft.path, encoder.inner, matcher)
         version = draft.commit(_meta(matcher, settings, figures))
     if version == previous:
-        return Report(version, True, "nothing has changed", unchanged=True, **common)
+        return report(version, True, "nothing has changed", unchanged=True)
     reason, worse = _compare(store, workspace, previous, matcher, judged, dataset, int(settings["seed"]))
     store.record({"event": "trained", "version": version, "previous": previous, "why": reason})
     if worse and not force:
-        return Report(version, False, reason, unchanged=False, **common)
+        return report(version, False, reason)
     store.promote(version, f"{reason} (forced)" if worse else reason)
-    return Report(version, True, reason, unchanged=False, **common)
+    return report(version, True, reason)
 
 
 def _meta(matcher: Matcher, settings: Settings, figures: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -467,8 +474,12 @@ def _families(answer: Any, truth: NDArray[np.float64]) -> list[str]:
     return [f"family: {best}"] if best else []
 
 
-_FRENCH = frozenset(["le", "la", "les", "des", "une", "dans", "pour", "avec", "sur", "est", "nous", "par", "qui", "notre", "nos", "cette", "être", "et", "du", "au", "aux"])
-_ENGLISH = frozenset(["the", "of", "and", "to", "for", "with", "our", "is", "are", "we", "that", "this", "on", "from", "be", "in", "by", "must", "need", "which"])
+_FRENCH = frozenset(
+    "le la les des une dans pour avec sur est nous par qui notre nos cette être et du au aux".split()  # noqa: SIM905
+)
+_ENGLISH = frozenset(
+    "the of and to for with our is are we that this on from be in by must need which".split()  # noqa: SIM905
+)
 
 
 def language(text: str) -> str:

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 __all__ = ["main"]
@@ -29,4 +30,8 @@ def main() -> None:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # while the imports were still going on
         code = 130
+    if code == 130:
+        # Python ends with the signal instead of the code where the interrupt came inside exec(), which
+        # every dataclass uses; and it would wait for threads that are still computing.
+        os._exit(code)
     sys.exit(code)

@@ -192,9 +192,7 @@ def _is_text(project: Project) -> bool:
 
 
 def _title(project: Project) -> str:
-    text = (
-        project.title.strip() or project.description.strip() or "; ".join(need.text for need in project.needs)
-    )
+    text = project.title.strip() or project.description.strip() or "; ".join(need.text for need in project.needs)
     return shorten(clean(text), TITLE_SHOWN)
 
 

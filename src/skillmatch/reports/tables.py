@@ -89,9 +89,7 @@ def _assignments(entries: Sequence[Mapping[str, Any]], lang: str) -> Table:
                 rows.append((where, tr("nobody", lang), None, None, None, None))
             if project["uncovered"]:
                 needs = ", ".join(project["uncovered"])
-                notes.append(
-                    tr("{project}: nobody covers {needs}.", lang, project=project["project"], needs=needs)
-                )
+                notes.append(tr("{project}: nobody covers {needs}.", lang, project=project["project"], needs=needs))
         notes += [f"{failed['project']}: {tr(failed['reason'], lang)}" for failed in entry["infeasible"]]
         if entry["loads"]:
             loads = ", ".join(f"{who} {cell_text(load, lang)}" for who, load in entry["loads"].items())

@@ -65,9 +65,7 @@ def _grid(table: Table, lang: str) -> Grid:
 
 def _lines(value: object, lang: str) -> str:
     """A cell; the items of a tuple stand on lines of their own."""
-    return (
-        "\n".join(cell_text(v, lang) for v in value) if isinstance(value, tuple) else cell_text(value, lang)
-    )
+    return "\n".join(cell_text(v, lang) for v in value) if isinstance(value, tuple) else cell_text(value, lang)
 
 
 def _is_number(value: object) -> bool:

@@ -178,9 +178,7 @@ def _judged_twice(built: Built, file: str) -> Iterable[Problem]:
         first, grade = seen.setdefault((judgement.project_id, judgement.profile_id), (row, judgement.grade))
         if grade != judgement.grade:
             problem = f"judges the same pair as row {first}, with another grade ({grade:g})"
-            yield Problem(
-                file, problem, "keep one of the two", row, "grade", f"{judgement.grade:g}", "warning"
-            )
+            yield Problem(file, problem, "keep one of the two", row, "grade", f"{judgement.grade:g}", "warning")
 
 
 # --- a folder of files --------------------------------------------------------------------------------

@@ -178,9 +178,7 @@ def _check(record: type, data: Mapping[str, Any]) -> tuple[Any, list[ErrorDetail
         return None, errors
     rest = {k: v for k, v in data.items() if k not in wrong}
     try:
-        _adapter(record).validate_python(
-            rest | {str(w): _STAND_INS[str(w)] for w in wrong if w in _STAND_INS}
-        )
+        _adapter(record).validate_python(rest | {str(w): _STAND_INS[str(w)] for w in wrong if w in _STAND_INS})
     except ValidationError as error:
         errors += [e for e in error.errors(include_url=False) if not e["loc"]]
     return None, errors
@@ -221,9 +219,7 @@ class _Builder:
     def _warn_unknown(self, name: str, row: int | None, table: Table) -> None:
         if not name:
             if any(n == "" and not cells.is_empty(v) for r in table.rows for n, v in r.values):
-                self.report(
-                    row, "has no name, and is ignored", "name the column", column="", severity="warning"
-                )
+                self.report(row, "has no name, and is ignored", "name the column", column="", severity="warning")
             return
         near = self.kind.closest(name)
         known = ", ".join(sorted(set(self.kind.keys.values())))
@@ -323,9 +319,7 @@ class _Builder:
         if isinstance(value, str) and value.count(",") > 1 and len(cells.pieces(value)) == 1:
             problem = "holds commas and no semicolon: it is read as one skill"
             remedy = "separate skills by ; as in CUDA:4; Ceph:2"
-            self.report(
-                row.number, problem, remedy, column=shown(column), value=shown(value), severity="warning"
-            )
+            self.report(row.number, problem, remedy, column=shown(column), value=shown(value), severity="warning")
 
     @staticmethod
     def _join_names(out: _Fields) -> None:

@@ -26,34 +26,29 @@ _PROFILE = {
     "experience": "experience, expérience, expériences, expérience professionnelle, réalisations,"
     " réalisation, achievements, projets, projects, missions, activités, activities, description",
     "bio": "bio, biographie, biography, parcours, cv, résumé, présentation, about, profil, profile",
-    "availability": "availability, disponibilité, dispo, taux de disponibilité, disponibilité en %,"
-    " percent available",
+    "availability": "availability, disponibilité, dispo, taux de disponibilité, disponibilité en %, percent available",
     "available_from": "available from, disponible à partir de, disponible à partir du, disponible dès,"
     " disponible le, disponible depuis, dispo à partir de, date de disponibilité",
     "available_to": "available to, available until, disponible jusqu'au, disponible jusqu'à, dispo jusqu'au,"
     " fin de disponibilité",
     "collaborators": "collaborators, collaborateurs, collaborations, collègues, works with, travaille avec",
     "consent": "consent, consentement, accord, consents",
-    "updated": "updated, mis à jour, mise à jour, date de mise à jour, last updated, updated at,"
-    " updated on, maj",
+    "updated": "updated, mis à jour, mise à jour, date de mise à jour, last updated, updated at, updated on, maj",
 }
 _PROJECT = {
-    "id": "id, identifiant, identifier, numéro, référence, ref, code, id projet, projet id, project id,"
-    " code projet",
+    "id": "id, identifiant, identifier, numéro, référence, ref, code, id projet, projet id, project id, code projet",
     "title": "title, titre, intitulé, nom, name, nom du projet, project name, projet, project",
     "lab": "lab, labo, laboratoire, laboratory, unité, institut, institute",
     "description": "description, descriptif, résumé, summary, abstract, contexte, texte, text, objectifs",
     "needs": "needs, besoins, need, besoin, compétences, skills, compétences recherchées, "
     " compétences requises, required skills, compétences nécessaires",
-    "size": "size, taille, taille de l'équipe, team size, nombre de personnes, effectif, nb personnes,"
-    " people",
+    "size": "size, taille, taille de l'équipe, team size, nombre de personnes, effectif, nb personnes, people",
     "start": "start, début, date de début, start date, commence le, starts",
     "end": "end, fin, date de fin, end date, échéance, finit le, ends",
 }
 _JUDGEMENT = {
     "project_id": "project id, project, projet, id projet, projet id, identifiant projet, query",
-    "profile_id": "profile id, profile, profil, id profil, profil id, identifiant profil, personne, person,"
-    " agent",
+    "profile_id": "profile id, profile, profil, id profil, profil id, identifiant profil, personne, person, agent",
     "grade": "grade, note, niveau, score, jugement, judgement, relevance, pertinence",
 }
 _SKILL_TABLE = {
@@ -89,9 +84,7 @@ _NEED = {
 
 
 def _keys(names: Mapping[str, str]) -> dict[str, str]:
-    return {
-        cells.column_key(alias): field for field, aliases in names.items() for alias in aliases.split(",")
-    }
+    return {cells.column_key(alias): field for field, aliases in names.items() for alias in aliases.split(",")}
 
 
 #: How the items of lists are read.
@@ -132,9 +125,7 @@ class Kind:
         """The known column whose name is nearest to an unknown one, if any is near."""
         from rapidfuzz import fuzz, process
 
-        found = process.extractOne(
-            cells.column_key(column), list(self.keys), scorer=fuzz.ratio, score_cutoff=60
-        )
+        found = process.extractOne(cells.column_key(column), list(self.keys), scorer=fuzz.ratio, score_cutoff=60)
         return self.keys[found[0]] if found else None
 
 

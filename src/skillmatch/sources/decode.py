@@ -51,9 +51,7 @@ def _wide(data: bytes, name: str) -> Decoded:
         return Decoded(data.decode(name))
     except UnicodeDecodeError as error:
         place = f"byte {error.start + 1}"
-        return Decoded(
-            data.decode(name, "replace"), False, f"is damaged: it is no sound {name.upper()} at {place}"
-        )
+        return Decoded(data.decode(name, "replace"), False, f"is damaged: it is no sound {name.upper()} at {place}")
 
 
 def _unmarked_utf16(sample: bytes) -> str | None:
@@ -76,9 +74,7 @@ def _mixed(data: bytes) -> Decoded | None:
         return None
     line = text.count("\n", 0, stray[0].start()) + 1
     byte = ord(stray[0].group()[0]) - 0xDC00
-    mended = _STRAY.sub(
-        lambda m: m.group().encode("utf-8", "surrogateescape").decode("cp1252", "replace"), text
-    )
+    mended = _STRAY.sub(lambda m: m.group().encode("utf-8", "surrogateescape").decode("cp1252", "replace"), text)
     return Decoded(mended, False, f"holds bytes that are not UTF-8 (the first on line {line}, 0x{byte:02x})")
 
 
@@ -95,6 +91,4 @@ def _legacy(data: bytes) -> Decoded:
     if "\ufffd" in text:
         line = text.count("\n", 0, text.index("\ufffd")) + 1
         return Decoded(text, False, f"holds bytes that can't be read (the first on line {line})")
-    return Decoded(
-        text, False, None if best == "cp1252" else f"was read as {_LEGACY[best]}, which is a guess"
-    )
+    return Decoded(text, False, None if best == "cp1252" else f"was read as {_LEGACY[best]}, which is a guess")

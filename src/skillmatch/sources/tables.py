@@ -108,9 +108,7 @@ def _check_content(path: Path, data: bytes) -> None:
     for magic, what in _MAGIC.items():
         expected = (sheet and magic == _ZIP) or (path.suffix.lower() == ".parquet" and magic == _PARQUET)
         if data.startswith(magic) and not expected:
-            raise Refused(
-                f"is {what}, not what its name says", "give it the right suffix, or save it as CSV (UTF-8)"
-            )
+            raise Refused(f"is {what}, not what its name says", "give it the right suffix, or save it as CSV (UTF-8)")
 
 
 # --- tables: CSV and spreadsheets ---------------------------------------------------------------------
@@ -136,9 +134,7 @@ def _read_csv(data: bytes, kind: Kind, file: str, table: Table) -> None:
     try:
         _from_grid(_csv_rows(text, separator, file, table), kind, file, table)
     except csv.Error as error:
-        raise Refused(
-            f"is no readable CSV: {error}", "open it in a spreadsheet and save it as CSV (UTF-8)"
-        ) from None
+        raise Refused(f"is no readable CSV: {error}", "open it in a spreadsheet and save it as CSV (UTF-8)") from None
 
 
 def _separator(text: str, kind: Kind) -> str:
@@ -170,9 +166,7 @@ def _csv_rows(text: str, separator: str, file: str, table: Table) -> Iterator[li
     for number, row in enumerate(_plain_csv(f"{text}\n{end}", separator), start=1):
         if row and row[-1].endswith(end) and row != [end]:
             remedy = 'close the quote, or write "" for a quote inside a cell'
-            table.problems.append(
-                Problem(file, "has a quote that is never closed", remedy, number, value=row[-1][:80])
-            )
+            table.problems.append(Problem(file, "has a quote that is never closed", remedy, number, value=row[-1][:80]))
         elif row != [end]:
             yield row
 
@@ -283,9 +277,7 @@ def _check_extent(data: bytes) -> None:
                 raise Refused(f"unpacks to more than {MAX_BYTES >> 20} MiB", "split it into smaller files")
             for entry in archive.infolist():
                 content = archive.read(entry)
-                rows, columns = (
-                    _ods_extent(content) if entry.filename == "content.xml" else _xlsx_extent(content)
-                )
+                rows, columns = _ods_extent(content) if entry.filename == "content.xml" else _xlsx_extent(content)
                 if rows * columns > MAX_CELLS:
                     raise Refused(
                         f"has a sheet of {rows} rows and {columns} columns, from its first cell to its last",
@@ -450,9 +442,7 @@ def _check_yaml(events: Iterable[Any]) -> None:
             anchor, before = open_nodes[-1]
             open_nodes[-1] = (anchor, before + size)
             if before + size > 1000 + 20 * written:
-                raise Refused(
-                    "holds aliases that unfold without end", "write the values out instead of * and &"
-                )
+                raise Refused("holds aliases that unfold without end", "write the values out instead of * and &")
 
 
 def _without_nulls(value: Any) -> Any:
@@ -482,9 +472,7 @@ def _add_object(number: int, value: Any, file: str, table: Table) -> None:
     if isinstance(value, Mapping):
         table.rows.append(Row(number, tuple((str(k), v) for k, v in value.items())))
     else:
-        table.problems.append(
-            Problem(file, "is no object", 'write {"id": ..., ...}', number, value=str(value)[:100])
-        )
+        table.problems.append(Problem(file, "is no object", 'write {"id": ..., ...}', number, value=str(value)[:100]))
 
 
 def _read_parquet(data: bytes, kind: Kind, file: str, table: Table) -> None:

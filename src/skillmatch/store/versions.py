@@ -53,10 +53,7 @@ class Draft:
         wrong = [name for name, info in found.items() if not stat.S_ISREG(info.st_mode) or name == MANIFEST]
         if wrong:
             raise ValueError(f"a version holds plain files only, and its manifest comes from commit: {wrong}")
-        return {
-            name: {"size": info.st_size, "sha256": files.digest(self.path / name)}
-            for name, info in found.items()
-        }
+        return {name: {"size": info.st_size, "sha256": files.digest(self.path / name)} for name, info in found.items()}
 
 
 class Store:
@@ -353,9 +350,7 @@ def _difference(path: Path, info: os.stat_result | None, said: Mapping[str, Any]
 def _damaged(version: str, wrong: Mapping[str, str]) -> DamagedModelError:
     problems = [Problem(f"{version}/{name}", difference, _REPAIR) for name, difference in wrong.items()]
     first, others = problems[0], f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
-    return DamagedModelError(
-        f"Version {version} is damaged: {first.file} {first.problem}{others}.", _REPAIR, problems
-    )
+    return DamagedModelError(f"Version {version} is damaged: {first.file} {first.problem}{others}.", _REPAIR, problems)
 
 
 @contextmanager

@@ -127,7 +127,8 @@ class ConceptModel:
         out = np.zeros((len(texts), self.n_concepts), dtype=np.float32)
         for start in range(0, len(texts), 512):
             part = slice(start, start + 512)
-            z = sum(weight * _standard(channel) for weight, channel in self.channels(texts[part], vectors[part]))
+            channels = self.channels(texts[part], vectors[part])
+            z = np.sum([weight * _standard(channel) for weight, channel in channels], axis=0)
             z = np.exp(z - z.max(axis=1, keepdims=True))
             out[part, self.classes] = z / z.sum(axis=1, keepdims=True)
         return out

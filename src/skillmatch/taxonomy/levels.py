@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ def _pairs(texts: Sequence[str]) -> retrieval.Sparse:
     code: list[int] = []
     for i, text in enumerate(texts):
         words = ["^", *retrieval.tokens(text)]
-        for a, b in zip(words, words[1:], strict=False):
+        for a, b in pairwise(words):
             row += [i, i]
             code += [retrieval.name_code(b) >> 46, retrieval.name_code(f"{a} {b}") >> 46]
     bits = 18

@@ -7,13 +7,10 @@ each of these is worth was learned on the shipped taxonomy alone (``benchmarks/f
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -23,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import retrieval
-from ..encoders import Encoder, Progress, Vectors, file_sha256
+from ..encoders import Encoder, Progress, file_sha256
 from ..errors import DamagedModelError
-from ..retrieval import Floats, Ints, Postings, Sparse, load_array
+from ..retrieval import Floats, Ints, Postings, load_array
 from .classify import ConceptModel
 from .concepts import Concept, Taxonomy
 from .lexicon import Lexicon, content_words
@@ -36,7 +33,7 @@ from .names import NameIndex
 #: ``gloss_chars``: of character n-grams. ``words``: the share of the text's word weight that a wording holds.
 #: ``covered``: the share of a wording's word weight found in the text. ``named``: an exact name. ``known``: the
 #: classifier's probability.
-FEATURES = ("meaning", "gloss", "part", "chars", "gloss_chars", "words", "covered", "named", "known")
+FEATURES = ("meaning", "gloss", "part", "chars", "gloss_chars", "words", "covered", "word", "known")
 #: Words of a window.
 _WINDOW = (1, 2, 3, 4)
 #: No text has more windows than this; a longer one is thinned evenly.
@@ -276,9 +273,10 @@ class LabelIndex:
             for i, view in enumerate(block):
                 parts = vectors[[place[w] for w in view.windows]] if view.windows else whole[i : i + 1]
                 gloss = vectors[place[view.gloss]] if view.replaced else whole[i]
-                named = np.zeros(len(self.entries), dtype=np.float32)
-                for hit, share, _ in self.names.find(view.text):
-                    named[concept == hit] = share
+                one = [place[w] for w in view.windows if " " not in w]
+                many = [place[w] for w in view.windows if " " in w]
+                single = vectors[one] if one else whole[i : i + 1]
+                parts = vectors[many] if many else single
                 yield np.stack(
                     [
                         self._meant(matrix @ whole[i]),
@@ -288,8 +286,8 @@ class LabelIndex:
                         letters[len(block) + i],
                         words[i],
                         covered[i],
-                        named,
-                        known[i, concept] if known is not None else np.zeros_like(named),
+                        self._meant((single @ matrix.T).max(axis=0)),
+                        known[i, concept] if known is not None else np.zeros(len(concept), np.float32),
                     ],
                     axis=1,
                 ).astype(np.float32)

@@ -1,0 +1,249 @@
+"""Fit the weights of text-to-concept linking (src/skillmatch/data/linking.json) on the shipped taxonomy alone.
+
+    python benchmarks/fit_linking.py [--encoder NAME] [--cache FOLDER] [--write]
+
+Five tasks are made of the taxonomy's own texts, each as a workspace would meet it, and weigh the same: French wordings
+against English labels, with a lexicon that has not seen them; wordings left out of the index; invented advertisements
+that name one to three skills; needs that name none, against labels; sentences that the classifier has not seen,
+against everything. The weights maximise the likelihood of the right entries, are never negative, and are few.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit, logsumexp
+
+from skillmatch.encoders import DEFAULT_ENCODER, CachedEncoder, Encoder, resolve_encoder
+from skillmatch.retrieval import fold
+from skillmatch.taxonomy import Concept, ConceptModel, Taxonomy, examples, fit_concepts
+from skillmatch.taxonomy.lexicon import Lexicon, twin_texts
+from skillmatch.taxonomy.linking import FEATURES, LabelIndex, Views
+
+TARGET = Path(__file__).parents[1] / "src" / "skillmatch" / "data" / "linking.json"
+FOLDS = 5
+#: Strength of the penalty on the squared weights: it only matters where the data says nothing.
+PENALTY = 1e-3
+FRAMES = {
+    "en": (
+        "Experience with {} is required",
+        "We are looking for someone who knows {} and likes working in a team",
+        "In this position you will be responsible for {} and report to the head of the group",
+        "Strong background in {}, several years of practice",
+        "Your tasks will include {}, together with the users in three buildings",
+    ),
+    "fr": (
+        "Une expérience en {} est demandée",
+        "Nous cherchons une personne qui connaît {} et aime travailler en équipe",
+        "À ce poste vous serez responsable de {} et rattaché au chef de groupe",
+        "Solides connaissances en {}, plusieurs années de pratique",
+        "Vos missions comprendront {}, avec les utilisateurs de trois bâtiments",
+    ),
+}
+JOINED = {"en": (", ", " and "), "fr": (", ", " et ")}
+
+log = logging.getLogger("fit_linking")
+
+
+@dataclass(frozen=True)
+class Task:
+    """Texts with their features (texts, concepts, features), what is meant (concepts), and how long they are."""
+
+    name: str
+    features: NDArray[np.float32]
+    meant: NDArray[np.float32]
+    share: NDArray[np.float32]
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        index: LabelIndex,
+        encoder: Encoder,
+        asked: Sequence[tuple[str, Sequence[int]]],
+        model: ConceptModel | None = None,
+    ) -> Task:
+        texts = [t for t, _ in asked]
+        features = np.stack(list(index.features(texts, encoder, model)))
+        meant = np.zeros(features.shape[:2], dtype=np.float32)
+        for row, (_, right) in zip(meant, asked, strict=True):
+            row[list(right)] = 1
+        share = np.array([Views.of(t, index.lexicon).long for t in texts], dtype=np.float32)
+        log.info("%s: %d texts, %.0f %% long", name, len(texts), 100 * share.mean())
+        return cls(name, features, meant, share)
+
+    def totals(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
+        n = len(FEATURES)
+        long = self.share[:, None]
+        return np.asarray((1 - long) * (self.features @ p[:n]) + long * (self.features @ p[n:]), dtype=np.float64)
+
+
+def bare(concept: Concept, *, english: bool, french: bool) -> Concept:
+    """A concept of which nothing but its labels is known."""
+    return Concept(concept.id, concept.label_en if english else "", concept.label_fr if french else "")
+
+
+def tasks(taxonomy: Taxonomy, encoder: Encoder, rng: random.Random) -> Iterator[Task]:
+    lexicon = Lexicon.of(taxonomy)
+    labels_en = Taxonomy(bare(c, english=True, french=False) for c in taxonomy.concepts)
+    labels = Taxonomy(bare(c, english=True, french=True) for c in taxonomy.concepts)
+    yield from french_to_english(taxonomy, labels_en, encoder, rng)
+    yield held_out_wordings(taxonomy, lexicon, encoder, rng)
+    index = LabelIndex.fit(labels, encoder, lexicon=lexicon)
+    yield Task.of("advertisements", index, encoder, advertisements(taxonomy, rng))
+    needs = [(t, (i,)) for i, c in enumerate(taxonomy.concepts) for t in rng.choice(c.requests or (("", ""),)) if t]
+    yield Task.of("needs against labels", index, encoder, needs)
+    yield unseen_sentences(taxonomy, lexicon, encoder, rng)
+
+
+def french_to_english(taxonomy: Taxonomy, labels: Taxonomy, encoder: Encoder, rng: random.Random) -> Iterator[Task]:
+    index = LabelIndex.fit(labels, encoder, lexicon=Lexicon({}, {}, {}))
+    place = list(range(len(taxonomy)))
+    rng.shuffle(place)
+    parts = []
+    for k in range(FOLDS):
+        held = set(place[k::FOLDS])
+        seen = [c for i, c in enumerate(taxonomy.concepts) if i not in held]
+        lexicon = Lexicon.learn(twin_texts(seen))
+        asked = [
+            (text, (i,))
+            for i in sorted(held)
+            for text in _some_french(taxonomy.concepts[i], rng)
+            if fold(text) != fold(taxonomy.concepts[i].label_en)
+        ]
+        parts.append(Task.of(f"French to English {k}", replace(index, lexicon=lexicon), encoder, asked))
+    yield Task(
+        "French to English", *(np.concatenate([getattr(p, f) for p in parts]) for f in ("features", "meant", "share"))
+    )
+
+
+def _some_french(concept: Concept, rng: random.Random) -> list[str]:
+    return [concept.label_fr, *rng.sample(concept.aliases_fr, min(2, len(concept.aliases_fr)))]
+
+
+def held_out_wordings(taxonomy: Taxonomy, lexicon: Lexicon, encoder: Encoder, rng: random.Random) -> Task:
+    asked: list[tuple[str, tuple[int]]] = []
+    kept: list[Concept] = []
+    for i, c in enumerate(taxonomy.concepts):
+        out = {rng.choice(a) for a in (c.aliases_fr, c.aliases_en) if a}
+        asked += [(text, (i,)) for text in sorted(out)]
+        folded = {fold(t) for t in out}
+        kept.append(
+            replace(
+                bare(c, english=True, french=True),
+                aliases_en=tuple(a for a in c.aliases_en if fold(a) not in folded),
+                aliases_fr=tuple(a for a in c.aliases_fr if fold(a) not in folded),
+                names=tuple(a for a in c.names if fold(a) not in folded),
+            )
+        )
+    index = LabelIndex.fit(Taxonomy(kept), encoder, lexicon=lexicon)
+    return Task.of("wordings left out", index, encoder, asked)
+
+
+def advertisements(taxonomy: Taxonomy, rng: random.Random) -> list[tuple[str, tuple[int, ...]]]:
+    out = []
+    for k in range(600):
+        lang = ("en", "fr")[k % 2]
+        meant = rng.sample(range(len(taxonomy)), rng.randint(1, 3))
+        wordings = [
+            rng.choice(getattr(taxonomy.concepts[i], f"aliases_{lang}") or (taxonomy.concepts[i].label(lang),))
+            for i in meant
+        ]
+        comma, and_ = JOINED[lang]
+        said = and_.join([comma.join(wordings[:-1]), wordings[-1]]) if len(wordings) > 1 else wordings[0]
+        out.append((rng.choice(FRAMES[lang]).format(said), tuple(meant)))
+    return out
+
+
+def unseen_sentences(taxonomy: Taxonomy, lexicon: Lexicon, encoder: Encoder, rng: random.Random) -> Task:
+    data = examples(taxonomy)
+    sentences = [i for i, t in enumerate(data.text) if data.weight[i] == 1.0 and len(t.split()) > 6]
+    held = rng.sample(sentences, 1200)
+    keep = np.ones(len(data.text), dtype=bool)
+    keep[held] = False
+    model = fit_concepts(taxonomy, encoder, keep=keep)
+    index = LabelIndex.fit(taxonomy, encoder, lexicon=lexicon)
+    return Task.of("unseen sentences", index, encoder, [(data.text[i], (int(data.label[i]),)) for i in held], model)
+
+
+def loss(found: Sequence[Task]) -> Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]:
+    """Mean over tasks of the negative log-likelihood of what is meant, and its gradient."""
+
+    def of(p: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        value, gradient = PENALTY * float(p @ p), 2 * PENALTY * p
+        for t in found:
+            z = t.totals(p)
+            log_chance = z - logsumexp(z, axis=1, keepdims=True)
+            target = t.meant / t.meant.sum(axis=1, keepdims=True)
+            value -= float((target * log_chance).sum()) / len(z) / len(found)
+            slope = (np.exp(log_chance) - target) / len(z) / len(found)
+            parts = [np.einsum("qe,qef->f", slope * s[:, None], t.features) for s in (1 - t.share, t.share)]
+            gradient = gradient + np.hstack(parts)
+        return value, gradient
+
+    return of
+
+
+def calibrate(found: Sequence[Task], p: NDArray[np.float64]) -> tuple[float, float]:
+    """(slope, offset) from a total to the log-odds of being meant, over each text's twenty best."""
+    totals, right, weight = [], [], []
+    for t in found:
+        z = t.totals(p)
+        best = np.argsort(-z, axis=1)[:, :20]
+        totals.append(np.take_along_axis(z, best, 1).ravel())
+        right.append(np.take_along_axis(t.meant, best, 1).ravel())
+        weight.append(np.full(best.size, 1 / best.size))
+    x, y, w = (np.concatenate(a) for a in (totals, right, weight))
+
+    def of(q: NDArray[np.float64]) -> float:
+        chance = np.clip(expit(q[0] * x + q[1]), 1e-9, 1 - 1e-9)
+        return float(-(w * (y * np.log(chance) + (1 - y) * np.log(1 - chance))).sum())
+
+    slope, offset = minimize(of, np.array([1.0, -float(x.mean())]), method="Nelder-Mead", options={"maxiter": 2000}).x
+    return float(slope), float(offset)
+
+
+def report(found: Sequence[Task], p: NDArray[np.float64]) -> None:
+    for t in found:
+        z = t.totals(p)
+        best = np.where(t.meant > 0, z, -np.inf).max(axis=1, keepdims=True)
+        rank = ((z > best) & (t.meant == 0)).sum(axis=1)
+        log.info("%-22s first %.3f, among ten %.3f", t.name, (rank < 1).mean(), (rank < 10).mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--encoder", default=DEFAULT_ENCODER)
+    parser.add_argument("--cache", type=Path, default=Path("models"))
+    parser.add_argument("--write", action="store_true", help=f"replace {TARGET.name}")
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    inner = resolve_encoder(given.encoder, given.cache / "encoders")
+    encoder = CachedEncoder(inner, given.cache / "cache" / f"{inner.fingerprint}.sqlite")
+    found = list(tasks(Taxonomy.shipped(), encoder, random.Random(0)))
+    n = len(FEATURES)
+    start = np.ones(2 * n)
+    fitted = minimize(loss(found), start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * (2 * n)).x
+    slope, offset = calibrate(found, fitted)
+    report(found, fitted)
+    data = {
+        kind: dict(zip(FEATURES, np.round(part, 2).tolist(), strict=True))
+        for kind, part in (("short", fitted[:n]), ("long", fitted[n:]))
+    }
+    text = json.dumps({**data, "slope": round(slope, 3), "offset": round(offset, 3)}, indent=1) + "\n"
+    log.info(text)
+    if given.write:
+        TARGET.write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main()
