@@ -2,10 +2,9 @@
 
     python benchmarks/fit_linking.py [--encoder NAME] [--cache FOLDER] [--write]
 
-Five tasks are made of the taxonomy's own texts, each as a workspace would meet it, and weigh the same: French wordings
+Four tasks are made of the taxonomy's own texts, each as a workspace would meet it, and weigh the same: French wordings
 against English labels, with a lexicon that has not seen them; wordings left out of the index; invented advertisements
-that name one to three skills; needs that name none, against labels; sentences that the classifier has not seen,
-against everything. The weights maximise the likelihood of the right entries, are never negative, and are few.
+that name one to three skills; sentences that the classifier has not seen, against everything. The weights maximise the likelihood of the right entries, are never negative, and are few.
 """
 
 from __future__ import annotations
@@ -100,8 +99,6 @@ def tasks(taxonomy: Taxonomy, encoder: Encoder, rng: random.Random) -> Iterator[
     yield held_out_wordings(taxonomy, lexicon, encoder, rng)
     index = LabelIndex.fit(labels, encoder, lexicon=lexicon)
     yield Task.of("advertisements", index, encoder, advertisements(taxonomy, rng))
-    needs = [(t, (i,)) for i, c in enumerate(taxonomy.concepts) for t in rng.choice(c.requests or (("", ""),)) if t]
-    yield Task.of("needs against labels", index, encoder, needs)
     yield unseen_sentences(taxonomy, lexicon, encoder, rng)
 
 

@@ -14,6 +14,7 @@ import argparse
 import json
 import random
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -213,7 +214,7 @@ def lab_rows(taxonomy, lab, model, levels, encoder, homes, owner_of, near):  # t
 
         def score(relevance, batch=batch, starts=starts):  # type: ignore[no-untyped-def]
             f = rk.score_pairs(batch, index, ids, p, worth, skills, near, relevance).features
-            return [f[a:b].mean(axis=0) for a, b in zip(starts, starts[1:], strict=False)]
+            return [f[a:b].mean(axis=0) for a, b in pairwise(starts)]
 
         single = [i for i, need in enumerate(lab.needs) if need[3] == "single"]
         chosen = rk.NeedBatch(

@@ -114,6 +114,9 @@ def test_calibration_error_is_the_metrics_and_its_interval_is_over_needs() -> No
     assert found.mean == pytest.approx(metrics.ece(said.ravel(), true.astype(float), lab.BINS))
     assert found.count == 15
     assert found.low < found.high
+    # A need asked twice with the same answer is still one need.
+    once, twice = lab.ece_interval(rows[:15], 2.0), lab.ece_interval([*rows[:15], *rows[:15]], 2.0)
+    assert (twice.low, twice.high) == pytest.approx((once.low, once.high))
     # One need alone: every resample is that need, so the interval is the metric itself.
     alone = lab.ece_interval([answered("n", [0.2, 0.9, 0.3, 1.0, 0.0], [2, 1, 0, 3, 0])], 2.0)
     assert alone.low == pytest.approx(alone.mean)
@@ -137,7 +140,7 @@ def test_a_report_prints_what_it_keeps(tmp_path: Path, capsys: pytest.CaptureFix
         "a note",
     )
     shown = capsys.readouterr().out
-    assert "0.500 [0.250, 0.750]  -0.100 [-0.200, +0.000]" in shown
+    assert "0.500 [0.250, 0.750]     -0.100 [-0.200, +0.000]" in shown
     assert "+0.500 [-0.250, +0.750]  2" in shown
     assert "a note" in shown
     report.write(tmp_path / "out.json")
@@ -238,22 +241,29 @@ def test_a_folder_that_is_no_lab_is_told_so(tmp_path: Path, folder: Path) -> Non
         lab.Lab.read(folder)
 
 
-def small_matcher(profiles: list[Profile]) -> Matcher:
-    """The product over a taxonomy of three concepts and an encoder without a model."""
-    concepts = [
-        Concept("ceph", "Ceph cluster", "grappe Ceph", practice=((3, "Ceph en grappe", "a Ceph cluster"),)),
-        Concept("fpga", "FPGA firmware", "micrologiciel FPGA", practice=((4, "du FPGA", "some FPGA firmware"),)),
-        Concept("geant", "Geant4 simulation", "simulation Geant4", practice=((5, "Geant4", "a Geant4 simulation"),)),
-    ]
-    taxonomy, encoder = Taxonomy(concepts), HashingEncoder()
-    model = fit_concepts(taxonomy, encoder)
-    return Matcher.fit(profiles, taxonomy, encoder, model, fit_levels(taxonomy, encoder), some_ranker())
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> Taxonomy:
+    """Three concepts in the place of the shipped taxonomy: trained in a moment."""
+    taxonomy = Taxonomy(
+        [
+            Concept("ceph", "Ceph cluster", "grappe Ceph", practice=((3, "Ceph en grappe", "a Ceph cluster"),)),
+            Concept("fpga", "FPGA firmware", "micrologiciel FPGA", practice=((4, "du FPGA", "some FPGA firmware"),)),
+            Concept(
+                "geant", "Geant4 simulation", "simulation Geant4", practice=((5, "Geant4", "a Geant4 simulation"),)
+            ),
+        ]
+    )
+    monkeypatch.setattr(Taxonomy, "shipped", classmethod(lambda cls: taxonomy))
+    return taxonomy
 
 
-def test_the_product_and_the_baselines_find_the_obvious(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    read = lab.Lab.read(folder)
-    matcher = small_matcher(read.profiles)
-    found = lab.measure(read, matcher, matcher.encoder, lab.KINDS)
+def test_the_product_and_the_baselines_find_the_obvious(
+    folder: Path, small: Taxonomy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read, encoder = lab.Lab.read(folder), HashingEncoder()
+    models = fit_concepts(small, encoder), fit_levels(small, encoder)
+    matcher = Matcher.fit(read.profiles, small, encoder, *models, some_ranker())
+    found = lab.measure(read, matcher, encoder, lab.KINDS)
     assert len(found) == 8
     assert [a.key for a in found if not a.fits] == [f"{folder.name}/X-0"] * 2
     for a in found:
@@ -268,6 +278,19 @@ def test_the_product_and_the_baselines_find_the_obvious(folder: Path, capsys: py
     assert product["fr single"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "count": 3}
     assert tables["toy: French over English, nDCG@5 on needs given in both"][lab.PRODUCT]["all"]["mean"] == 1
     assert "what each part brings" in capsys.readouterr().out
+
+
+def test_the_lab_command_trains_and_measures_the_product_itself(
+    folder: Path, small: Taxonomy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, kept = tmp_path / "out.json", tmp_path / "kept"
+    lab.main([str(folder), str(folder), "--encoder", "hashing", "--cache", str(kept), "--json", str(out)])
+    tables = {t["title"]: t["rows"] for t in json.loads(out.read_text("utf-8"))}
+    product = tables[f"{folder.name}: nDCG@5"][lab.PRODUCT]
+    assert product["fr single"]["mean"] == product["en single"]["mean"] > 0.6
+    assert tables["all folders: nDCG@5"][lab.PRODUCT]["fr single"]["count"] == 6
+    assert "3 people, 8 needs" in capsys.readouterr().out
+    assert [p.name.partition("-")[0] for p in (kept / "cache").iterdir() if p.is_dir()] == ["concepts"]
 
 
 # --- reviewers -----------------------------------------------------------------------------------------------------
@@ -394,6 +417,22 @@ def test_people_are_scored_on_the_papers_they_rated() -> None:
     assert (second.wrong, second.difference) == (6, 6)
 
 
+def test_the_reviewers_command_asks_the_product_and_every_baseline(
+    repository: Path, small: Taxonomy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.json"
+    reviewers.main([str(repository), "--samplings", "2", "--encoder", "hashing", "--json", str(out)])
+    first, second = json.loads(out.read_text("utf-8"))
+    # Of two people only one rated two papers that have a text: Ceph, their own field, 5, and FPGA 1.25.
+    assert "1 people, 2 sampling(s)" in first["title"]
+    assert len(first["rows"]) == 1 + len(second["rows"]) == 7
+    for name, row in first["rows"].items():
+        assert row["loss (less is better)"]["mean"] == 0, name
+        assert row["easy pairs right"]["mean"] == 1, name
+        assert row["hard pairs right"]["mean"] is None, name
+    assert "1 easy and 0 hard pairs" in capsys.readouterr().out
+
+
 # --- linking -------------------------------------------------------------------------------------------------------
 
 
@@ -461,3 +500,16 @@ def test_the_product_links_among_the_given_skills_alone() -> None:
     assert found.shape == (2, 2)
     assert found.argmax(axis=1).tolist() == [1, 0]
     assert sorted(found[0]) == [-1, 0]
+
+
+def test_the_linking_command_measures_product_and_baselines(tmp_path: Path, small: Taxonomy) -> None:
+    (tmp_path / "labels.txt").write_text("Java\nwork in teams\nwelding\n", "utf-8")
+    row = {"sentence": "You work in teams", "labels": ["work in teams"]}
+    (tmp_path / "toy.jsonl").write_text(json.dumps(row) + "\n", "utf-8")
+    out = tmp_path / "out.json"
+    files = [str(tmp_path / "toy.jsonl"), "--labels", str(tmp_path / "labels.txt")]
+    linking.main([*files, "--encoder", "hashing", "--json", str(out)])
+    first, second = json.loads(out.read_text("utf-8"))
+    assert first["title"] == "toy: 1 sentences, 3 skills"
+    assert len(first["rows"]) == 1 + len(second["rows"]) == 5
+    assert all(row["MAP"]["mean"] == row["recall@10"]["mean"] == 1 for row in first["rows"].values())

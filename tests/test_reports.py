@@ -253,10 +253,10 @@ def test_everybody_asked_for_although_nobody_reaches_the_bar() -> None:
     assert re.search(r"Tracks on GPU +nobody +n3 .*\n +Alice Martin", render([everyone], "table", width=100))
 
 
-def test_a_typed_question_has_no_id_to_explain() -> None:
-    typed = replace(make_answer(), project=make_project(id="need", title="", description="GPU", source=""))
+def test_a_typed_question_is_explained_by_its_text() -> None:
+    typed = replace(make_answer(), project=make_project(id="need", title="", description="port to GPU", source=""))
     text = re.sub(r"\s+", " ", render(typed, "table", width=80))
-    assert "save this need as a project, then skillmatch explain PROJECT S07" in text
+    assert "skillmatch explain 'port to GPU' S07" in text
 
 
 def test_ids_in_the_command_are_quoted_for_a_shell() -> None:

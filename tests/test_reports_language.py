@@ -89,7 +89,14 @@ def test_french_is_complete() -> None:
 
 
 def test_french_holds_nothing_that_is_never_said() -> None:
-    assert set(catalogue("fr")) - set(msgids()) == set()
+    # Some words reach tr() through a variable (names of metrics, of columns): they must stand in the code all the same.
+    said = {
+        node.value
+        for path in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert set(catalogue("fr")) - said - {""} == set()
 
 
 def test_po_is_read_as_gettext_would() -> None:

@@ -176,20 +176,25 @@ def test_heavy_libraries_stay_where_they_belong():
         f"{name(path)}:{line} {library}"
         for path in FILES
         for line, library, inside in foreign_imports(path)
-        if module_of(path) not in AT_HOME.get(library, {module_of(path)}) or (library in INSIDE_FUNCTIONS and not inside)
+        if module_of(path) not in AT_HOME.get(library, {module_of(path)})
+        or (library in INSIDE_FUNCTIONS and not inside)
     ]
     assert wrong == []
 
 
 def test_the_import_test_sees(tmp_path):
     file = tmp_path / "x.py"
-    file.write_text("import torch.nn\ntry:\n    from rich import print\nexcept ImportError:\n    pass\ndef f():\n import yaml")
+    file.write_text(
+        "import torch.nn\ntry:\n    from rich import print\nexcept ImportError:\n    pass\ndef f():\n import yaml"
+    )
     assert list(foreign_imports(file)) == [(1, "torch", False), (3, "rich", False), (7, "yaml", True)]
 
 
 # --- what unpickles -----------------------------------------------------------------------------------
 
-_OPENS = re.compile(r"\bpickle\b|\bjoblib\.load\b|\bdill\b|\bmarshal\b|allow_pickle=True|skops\.io\.loads?\b|torch\.load\b")
+_OPENS = re.compile(
+    r"\bpickle\b|\bjoblib\.load\b|\bdill\b|\bmarshal\b|allow_pickle=True|skops\.io\.loads?\b|torch\.load\b"
+)
 
 
 def code_of(path: Path) -> str:
@@ -197,7 +202,12 @@ def code_of(path: Path) -> str:
     parsed = ast.parse(path.read_text("utf-8"))
     for node in ast.walk(parsed):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
             body[0].value.value = ""
     return ast.unparse(parsed)
 
@@ -212,7 +222,12 @@ def test_arrays_are_never_unpickled():
     """Every ``np.load`` says ``allow_pickle=False``: the default may change, the promise may not."""
     for path in FILES:
         for node in ast.walk(tree(path)):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"np.load", "numpy.load", "np.save", "np.savez"}:
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {
+                "np.load",
+                "numpy.load",
+                "np.save",
+                "np.savez",
+            }:
                 given = {k.arg: ast.unparse(k.value) for k in node.keywords}
                 assert given.get("allow_pickle") == "False", f"{name(path)}:{node.lineno}"
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from skillmatch.encoders import Encoder, HashingEncoder
 from skillmatch.matcher import Matcher
 from skillmatch.records import Evidence, Profile, SkillClaim
+from skillmatch.runtime import Workspace
 from skillmatch.taxonomy import Concept, ConceptModel, LevelModel, Taxonomy, fit_concepts, fit_levels
 
 #: id, English label, French label, names, what an expert and a beginner did, and what is asked for, as (French, English).
@@ -86,6 +87,7 @@ _TRADES = (
         ("Souder une enceinte en inox", "Weld a stainless steel vessel"),
     ),
 )
+ENCODER = HashingEncoder()
 TRADES = tuple(trade[0][0] for trade in _TRADES)
 #: Trade -> what is asked for, in French and in English.
 REQUESTS = {trade[0][0]: trade[3] for trade in _TRADES}
@@ -122,9 +124,6 @@ def taxonomy() -> Taxonomy:
 def models() -> tuple[ConceptModel, LevelModel]:
     """The classifiers of the toy taxonomy."""
     return fit_concepts(taxonomy(), ENCODER), fit_levels(taxonomy(), ENCODER)
-
-
-ENCODER = HashingEncoder()
 
 
 def expert(trade: str) -> str:
@@ -178,3 +177,56 @@ def matcher(profiles: Iterable[Profile], encoder: Encoder = ENCODER) -> Matcher:
 def everyone() -> Matcher:
     """The matcher of all twenty people."""
     return matcher(people())
+
+
+# --- the same world as files --------------------------------------------------------------------------
+
+
+def as_row(profile: Profile) -> dict[str, object]:
+    """A profile as a JSON file holds it."""
+    return {
+        "id": profile.id,
+        "name": profile.name,
+        "lab": profile.lab,
+        "family": profile.family,
+        "skills": [{"name": s.name, "level": s.level} for s in profile.skills],
+        "evidence": [{"text": e.text, "kind": e.kind} for e in profile.evidence],
+        **({} if profile.consent is None else {"consent": profile.consent}),
+    }
+
+
+def projects() -> list[dict[str, str]]:
+    """Two projects a trade, P0f in French and P0e in English, as rows."""
+    return [
+        {"id": f"P{i}{lang}", "title": "", "description": REQUESTS[trade][k]}
+        for i, trade in enumerate(TRADES)
+        for k, lang in enumerate("fe")
+    ]
+
+
+def judgements() -> list[tuple[str, str, int]]:
+    """(project, profile, grade): the expert 3, the beginner 1, the expert of the next trade 0."""
+    return [
+        (f"P{i}{lang}", who, grade)
+        for i in range(len(TRADES))
+        for lang in "fe"
+        for who, grade in ((f"E{i}", 3), (f"B{i}", 1), (f"E{(i + 1) % len(TRADES)}", 0))
+    ]
+
+
+def write_workspace(root: Path, profiles: Iterable[Profile] | None = None) -> Workspace:
+    """A workspace of this world at ``root``, to be trained with the hashing encoder."""
+    data = root / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    rows = [as_row(p) for p in (people() if profiles is None else profiles)]
+    (data / "profiles.json").write_text(json.dumps(rows, ensure_ascii=False), "utf-8")
+    (data / "projects.json").write_text(json.dumps(projects(), ensure_ascii=False), "utf-8")
+    lines = ["project_id,profile_id,grade", *(",".join(map(str, j)) for j in judgements())]
+    (data / "judgements.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    (root / "skillmatch.toml").write_text('encoder = "hashing"\n', "utf-8")
+    return Workspace(root)
+
+
+def use_toy_taxonomy() -> None:
+    """Make the toy taxonomy the shipped one, in this process: a training takes a moment. For subprocesses."""
+    Taxonomy.shipped = classmethod(lambda cls: taxonomy())  # type: ignore[assignment]

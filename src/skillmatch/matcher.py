@@ -27,6 +27,10 @@ from .runtime import Workspace, find_workspace
 from .store import Store
 from .taxonomy import LEVEL_WORTH, ConceptModel, LevelModel, Taxonomy
 
+NOBODY = UsageError(
+    "There is nobody to match: no profile, or none whose consent allows it.",
+    "Add profiles to data/profiles.csv and run: skillmatch train",
+)
 #: Worth of a claim without a level, between "has used it" and "does it daily".
 UNSTATED_WORTH = 0.5
 #: A claim or sentence loses half of its worth in this many years.
@@ -119,10 +123,7 @@ class Matcher:
         """
         shown = sorted((p for p in profiles if p.consent is not False), key=lambda p: p.id)
         if not shown:
-            raise UsageError(
-                "There is nobody to match: no profile, or none whose consent allows it.",
-                "Add profiles to data/profiles.csv and run: skillmatch train",
-            )
+            raise NOBODY
         rows, owner, level, when = _item_rows(shown)
         texts = [r[0] for r in rows]
         vectors = encoder.encode(texts, "passage", progress)

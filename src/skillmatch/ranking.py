@@ -260,7 +260,8 @@ class Ranker:
     @classmethod
     def from_dict(cls, entry: dict[str, Any]) -> Ranker:
         """The inverse of ``as_dict``. Raises ``FormatError`` where the features are not today's."""
-        if entry.get("features") != list(FEATURES):
+        needed = {"relevance", "mean", "scale", "coef", "baseline", "single", "several", "bars", "origin", "trust"}
+        if entry.get("features") != list(FEATURES) or not needed <= entry.keys():
             raise FormatError(
                 "This version's ranker was trained over other features than this skillmatch computes.",
                 "Run: skillmatch train",

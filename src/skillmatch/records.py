@@ -24,7 +24,8 @@ Family = Literal["online", "offline", "asr", "other"]
 MAX_TEXT = 20_000
 MAX_NAME = 300
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+# Control characters, and halves of surrogate pairs, which no file can hold.
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 def _no_control(text: str) -> str:
@@ -113,7 +114,7 @@ class Profile:
 
 @checked(frozen=True)
 class Need:
-    """One thing a project needs. ``skill`` is a taxonomy concept where one was recognised; ``must`` needs come first."""
+    """One thing a project needs. ``skill``: the taxonomy concept, where one was recognised; ``must``: not optional."""
 
     id: Ident
     text: Annotated[Text, Field(min_length=1)]

@@ -24,7 +24,7 @@ from . import metrics
 from ._version import __version__
 from .encoders import CachedEncoder, Encoder, resolve_encoder
 from .errors import DamagedModelError, ModelError, UsageError
-from .matcher import Matcher, Options, load
+from .matcher import NOBODY, Matcher, Options, load
 from .needs import Understood
 from .ranking import Ranker, fit_ranker
 from .records import Judgement, Project
@@ -80,6 +80,8 @@ def train(
     dataset = read_workspace(workspace).require()
     store = Store(workspace.models)
     taxonomy = workspace_taxonomy(workspace, dataset)
+    if not any(p.consent is not False for p in dataset.profiles):
+        raise NOBODY
     with store.lock():
         if full:
             shutil.rmtree(workspace.models / "cache", ignore_errors=True)
@@ -389,10 +391,9 @@ def save_pipeline(path: Path, pipeline: Any) -> None:
 
     with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target:
         schema = re.sub(r"\b\d{9,}\b", number, source.read("schema.json").decode())
-        for name in sorted(source.namelist(), key=lambda n: (n != "schema.json", n)):
-            body = schema.encode() if name == "schema.json" else source.read(name)
-            renamed = re.sub(r"\d{9,}", number, name)
-            target.writestr(zipfile.ZipInfo(renamed, (1980, 1, 1, 0, 0, 0)), body)
+        members = {re.sub(r"\d{9,}", number, n): source.read(n) for n in source.namelist()}
+        for name, body in sorted((members | {"schema.json": schema.encode()}).items()):
+            target.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), body)
 
 
 # --- evaluation --------------------------------------------------------------------------------------------------
@@ -405,7 +406,7 @@ class Evaluation:
     version: str
     projects: int
     groups: Mapping[str, Mapping[str, metrics.Interval]]
-    calibration: metrics.Calibration
+    calibration: metrics.Calibration | None
     abstention: Mapping[str, float]
 
 
@@ -454,7 +455,7 @@ def evaluate(
         matcher.version,
         len(judged),
         {g: {n: metrics.bootstrap_interval(v, seed) for n, v in rows.items()} for g, rows in sorted(values.items())},
-        metrics.calibration(np.array(chances), np.array(outcomes, dtype=float)),
+        metrics.calibration(np.array(chances), np.array(outcomes, dtype=float)) if chances else None,
         {
             "abstained where nobody fits": float(np.mean(wrongly["nobody"])) if wrongly["nobody"] else float("nan"),
             "abstained where somebody fits": float(np.mean(wrongly["fits"])) if wrongly["fits"] else float("nan"),

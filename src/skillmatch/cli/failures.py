@@ -167,7 +167,7 @@ def _safe(text: str, session: Session) -> str:
 def _tr(session: Session, text: str, **values: object) -> str:
     """``text`` in the session's language; in the environment's where the settings themselves are wrong."""
     from .. import reports
-    from .words import tr
+    from ..reports import tr
 
     try:
         lang = session.lang

@@ -163,7 +163,8 @@ def _evaluation_tables(session: Session, told: Evaluation) -> tuple[Table, ...]:
     title = session.tr("Version {version} on {projects} judged projects", **about)
     note = session.tr("Means; in brackets their 95 % bootstrap intervals.")
     ranking = Table(title, ("group", "projects", *names), tuple(rows), (note,))
-    chances: list[tuple[object, ...]] = [("calibration error", round(told.calibration.ece, 4))]
+    error = round(told.calibration.ece, 4) if told.calibration else None
+    chances: list[tuple[object, ...]] = [("calibration error", error)]
     chances += [(name, None if math.isnan(v) else round(v, 4)) for name, v in told.abstention.items()]
     said = tuple((session.tr(str(name)), value) for name, value in chances)
     return (ranking, Table("Are its percentages true?", ("what", "value"), said))

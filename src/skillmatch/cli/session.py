@@ -103,7 +103,7 @@ class Session:
 
     def tr(self, message: str, /, **values: object) -> str:
         """``message`` in the language of this run."""
-        from .words import tr
+        from ..reports import tr
 
         return tr(message, self.lang, **values)
 

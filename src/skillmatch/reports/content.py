@@ -277,8 +277,8 @@ def _more(s: Suggestion, lang: str) -> str:
     if not s.matches:
         return ""
     profile = shlex.quote(clean(s.matches[0].profile.id))
-    if _is_text(s.project):
-        command = f"skillmatch explain PROJECT {profile}"
-        return tr("More on one person: save this need as a project, then {command}", lang, command=command)
-    command = f"skillmatch explain {shlex.quote(clean(s.project.id))} {profile}"
+    asked = clean(s.project.description) if _is_text(s.project) else clean(s.project.id)
+    # A long question is not repeated: its first words stand for it.
+    shown = f"{asked[:40]}…" if len(asked) > 60 else asked
+    command = f"skillmatch explain {shlex.quote(shown)} {profile}"
     return tr("More on one person: {command}", lang, command=command)

@@ -189,11 +189,12 @@ def _say(text: str) -> None:
 
 
 def _replace(out: Path, content: bytes) -> None:
-    target = out.expanduser().resolve()
+    target = out.expanduser()
     try:
         if target.exists() and not target.is_file():
             target.write_bytes(content)  # a pipe or /dev/null: there is nothing to keep whole
             return
+        target = target.resolve()
         beside = target.with_name(f".{target.name}.{os.getpid()}.new")
         try:
             with beside.open("xb") as file:

@@ -458,7 +458,7 @@ def _add_objects(root: Any, kind: Kind, file: str, table: Table) -> None:
     if isinstance(root, dict):
         lists = {k: v for k, v in root.items() if isinstance(v, list)}
         one = any(kind.field(k) in kind.required for k in root) or kind.known(root) > 1
-        if kind.name in lists or not one:
+        if kind.name in lists or not one:  # noqa: SIM108  the one-liner reads worse
             root = lists.get(kind.name) or next(iter(lists.values()), None)
         else:
             root = [root]

@@ -48,6 +48,10 @@ def examples(taxonomy: Taxonomy) -> Examples:
     )
 
 
+#: Counted features of the same texts, kind by kind, and where the codes of each kind begin.
+RawFeatures = tuple[tuple[retrieval.Sparse, int], ...]
+
+
 @dataclass(frozen=True)
 class TextSpace:
     """Character n-grams and stems of the taxonomy's texts as TF-IDF; each kind scaled to length 1 per text."""
@@ -58,15 +62,24 @@ class TextSpace:
     @classmethod
     def fit(cls, texts: Sequence[str]) -> TextSpace:
         """Learn which features occur at least twice, and how telling each is."""
-        codes = np.hstack([rows.indices.astype(np.int64) + offset for rows, offset in _raw_features(texts)])
+        return cls.of(raw_features(texts), len(texts))
+
+    @classmethod
+    def of(cls, raw: RawFeatures, n_texts: int) -> TextSpace:
+        """The same, from the texts' counted features."""
+        codes = np.hstack([rows.indices.astype(np.int64) + offset for rows, offset in raw])
         features, counts = np.unique(codes, return_counts=True)
         kept, frequency = features[counts >= 2], counts[counts >= 2]
-        return cls(kept, (np.log((1 + len(texts)) / (1 + frequency)) + 1).astype(np.float32))
+        return cls(kept, (np.log((1 + n_texts) / (1 + frequency)) + 1).astype(np.float32))
 
     def transform(self, texts: Sequence[str]) -> retrieval.Sparse:
         """Rows over positions in ``features``; unknown features are dropped."""
+        return self.weigh(raw_features(texts), len(texts))
+
+    def weigh(self, raw: RawFeatures, n_texts: int) -> retrieval.Sparse:
+        """The same, from the texts' counted features."""
         owners, places, values = [], [], []
-        for rows, offset in _raw_features(texts):
+        for rows, offset in raw:
             codes = rows.indices.astype(np.int64) + offset
             place = np.minimum(np.searchsorted(self.features, codes), max(len(self.features) - 1, 0))
             known = self.features[place] == codes if len(self.features) else np.zeros(len(codes), bool)
@@ -78,12 +91,13 @@ class TextSpace:
             values.append(value / np.maximum(norm[owner], 1e-9))
         owner, place, value = np.hstack(owners), np.hstack(places), np.hstack(values)
         order = np.lexsort((place, owner))
-        indptr = np.zeros(len(texts) + 1, dtype=np.int64)
-        np.cumsum(np.bincount(owner, minlength=len(texts)), out=indptr[1:])
+        indptr = np.zeros(n_texts + 1, dtype=np.int64)
+        np.cumsum(np.bincount(owner, minlength=n_texts), out=indptr[1:])
         return retrieval.Sparse(indptr, place[order].astype(np.int32), value[order].astype(np.float32))
 
 
-def _raw_features(texts: Sequence[str]) -> tuple[tuple[retrieval.Sparse, int], tuple[retrieval.Sparse, int]]:
+def raw_features(texts: Sequence[str]) -> RawFeatures:
+    """Counted n-grams and stems, and where each kind's codes begin."""
     return (retrieval.char_ngrams(texts), 0), (retrieval.word_stems(texts), 1 << retrieval.CHAR_BITS)
 
 
@@ -204,8 +218,9 @@ def fit_concepts(
     texts = [data.text[i] for i in chosen]
     label, weight = data.label[chosen], data.weight[chosen]
     vectors = encoder.encode(texts, "passage", progress)
-    space = TextSpace.fit(texts)
-    rows = space.transform(texts)
+    raw = raw_features(texts)
+    space = TextSpace.of(raw, len(texts))
+    rows = space.weigh(raw, len(texts))
     x = csr_matrix((rows.values, rows.indices, rows.indptr), shape=(len(texts), len(space.features)))
     classes, y = np.unique(label, return_inverse=True)
 

@@ -26,14 +26,13 @@ from ..retrieval import Floats, Ints, Postings, load_array
 from .classify import ConceptModel
 from .concepts import Concept, Taxonomy
 from .lexicon import Lexicon, content_words
-from .names import NameIndex
 
 #: What a text and an entry are compared by; every value is between 0 and 1, or a cosine.
-#: ``meaning``, ``gloss``: cosine of the whole text, as it is and glossed. ``part``: of its best window. ``chars``,
-#: ``gloss_chars``: of character n-grams. ``words``: the share of the text's word weight that a wording holds.
-#: ``covered``: the share of a wording's word weight found in the text. ``named``: an exact name. ``known``: the
+#: ``meaning``, ``gloss``: cosine of the whole text, as it is and glossed. ``part``, ``word``: of its best window of
+#: several words, and of one. ``chars``, ``gloss_chars``: of character n-grams. ``words``: the share of the text's word
+#: weight that a wording holds. ``covered``: the share of a wording's word weight found in the text. ``known``: the
 #: classifier's probability.
-FEATURES = ("meaning", "gloss", "part", "chars", "gloss_chars", "words", "covered", "word", "known")
+FEATURES = ("meaning", "gloss", "part", "word", "chars", "gloss_chars", "words", "covered", "known")
 #: Words of a window.
 _WINDOW = (1, 2, 3, 4)
 #: No text has more windows than this; a longer one is thinned evenly.
@@ -44,6 +43,8 @@ _CLAUSE = re.compile(
     r"|\b(?:and|or|as well as|such as|including|et|ou|ainsi que|tels? que|telles? que|notamment)\b",
     re.IGNORECASE,
 )
+#: Texts embedded in one go.
+_BLOCK = 64
 #: Bump when the layout changes; indexes of another format are fitted anew.
 _FORMAT = 1
 
@@ -137,8 +138,9 @@ class _Wordings:
 
     def meanings(self, lexicon: Lexicon) -> list[str]:
         """What sentence vectors are made of."""
-        found = _distinct([*self.english, *(lexicon.gloss(t) or t for t in self.french)])
-        return found or _distinct(self.names)
+        glosses = [lexicon.gloss(t) for t in self.french]
+        # An encoder of English makes something of French, too: the label is worth its vector, aliases are not.
+        return _distinct(t for t in (*self.english, *self.french[:1], *glosses) if t) or _distinct(self.names)
 
 
 def _entries(taxonomy: Taxonomy, twins: Mapping[str, Sequence[Concept]]) -> tuple[list[Entry], list[_Wordings]]:
@@ -188,7 +190,6 @@ class LabelIndex:
 
     entries: tuple[Entry, ...]
     lexicon: Lexicon
-    names: NameIndex
     vectors: NDArray[np.float16]  # (meanings, dim): English wordings, and glosses of French ones
     vector_starts: Ints  # per entry, where its rows of ``vectors`` begin
     item_starts: Ints  # per entry, where its items of the three indexes below begin
@@ -227,7 +228,6 @@ class LabelIndex:
         return cls(
             tuple(entries),
             lexicon,
-            NameIndex.build(taxonomy),
             encoder.encode(meant, "passage", progress).astype(np.float16),
             vector_starts,
             item_starts,
@@ -261,36 +261,24 @@ class LabelIndex:
 
     def _features(self, views: Sequence[Views], encoder: Encoder, model: ConceptModel | None) -> Iterator[Floats]:
         concept = np.array([e.concept for e in self.entries])
-        matrix = np.asarray(self.vectors, dtype=np.float32)
+        matrix = np.asarray(self.vectors, dtype=np.float32).T
         # In blocks, so that a long file neither waits for its last line nor fills the memory.
-        for start in range(0, len(views), 64):
-            block = views[start : start + 64]
+        for start in range(0, len(views), _BLOCK):
+            block = views[start : start + _BLOCK]
             place = {t: i for i, t in enumerate(dict.fromkeys(t for v in block for t in (v.text, v.gloss, *v.windows)))}
             vectors = encoder.encode(list(place), "query")
             whole = vectors[[place[v.text] for v in block]]
             known = model.probabilities([v.text for v in block], whole) if model is not None else None
             letters, words, covered = self._postings(block)
             for i, view in enumerate(block):
-                parts = vectors[[place[w] for w in view.windows]] if view.windows else whole[i : i + 1]
-                gloss = vectors[place[view.gloss]] if view.replaced else whole[i]
-                one = [place[w] for w in view.windows if " " not in w]
-                many = [place[w] for w in view.windows if " " in w]
+                one, several = ([place[w] for w in view.windows if (" " in w) == many] for many in (False, True))
                 single = vectors[one] if one else whole[i : i + 1]
-                parts = vectors[many] if many else single
-                yield np.stack(
-                    [
-                        self._meant(matrix @ whole[i]),
-                        self._meant(matrix @ gloss),
-                        self._meant((parts @ matrix.T).max(axis=0)),
-                        letters[i],
-                        letters[len(block) + i],
-                        words[i],
-                        covered[i],
-                        self._meant((single @ matrix.T).max(axis=0)),
-                        known[i, concept] if known is not None else np.zeros(len(concept), np.float32),
-                    ],
-                    axis=1,
-                ).astype(np.float32)
+                parts = vectors[several] if several else single
+                gloss = vectors[[place[view.gloss]]] if view.replaced else whole[i : i + 1]
+                features = [self._meant(v @ matrix) for v in (whole[i : i + 1], gloss, parts, single)]
+                features += [letters[i], letters[len(block) + i], words[i], covered[i]]
+                features.append(known[i, concept] if known is not None else np.zeros(len(concept), np.float32))
+                yield np.stack(features, axis=1)
 
     def _postings(self, views: Sequence[Views]) -> tuple[Floats, Floats, Floats]:
         """(letters of the texts and then of the glosses, words, covered), each (rows, entries)."""
@@ -313,7 +301,8 @@ class LabelIndex:
         return out
 
     def _meant(self, cosines: Floats) -> Floats:
-        best: Floats = np.maximum.reduceat(cosines, self.vector_starts)
+        """Each entry's highest cosine, over the rows given."""
+        best: Floats = np.maximum.reduceat(cosines.max(axis=0), self.vector_starts)
         return best
 
     # --- on disk ---
@@ -327,8 +316,6 @@ class LabelIndex:
             np.save(folder / f"labels_{name}.npy", getattr(self, name), allow_pickle=False)
         for name in self._POSTINGS:
             getattr(self, name).save(folder, f"labels_{name}")
-        for name in _NAME_ARRAYS:
-            np.save(folder / f"labels_names_{name}.npy", getattr(self.names, name), allow_pickle=False)
         self.lexicon.save(folder / "labels_lexicon.json")
         _dump(folder / "labels_entries.json", [[getattr(e, f) for f in Entry.__slots__] for e in self.entries])
         files = sorted(p for p in folder.glob("labels_*") if p.is_file())
@@ -354,12 +341,8 @@ class LabelIndex:
         arrays = {n: load_array(folder / f"labels_{n}.npy") for n in cls._ARRAYS}
         entries = tuple(Entry(*row) for row in _read_json(folder / "labels_entries.json"))
         postings = {n: Postings.load(folder, f"labels_{n}", int(info["items"])) for n in cls._POSTINGS}
-        names = NameIndex(*(load_array(folder / f"labels_names_{n}.npy") for n in _NAME_ARRAYS))
         lexicon = Lexicon.load(folder / "labels_lexicon.json")
-        return cls(entries=entries, lexicon=lexicon, names=names, fusion=Fusion.shipped(), **arrays, **postings)
-
-
-_NAME_ARRAYS = ("codes", "concepts", "cased")
+        return cls(entries=entries, lexicon=lexicon, fusion=Fusion.shipped(), **arrays, **postings)
 
 
 def _dump(path: Path, value: object) -> None:
