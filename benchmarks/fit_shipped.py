@@ -169,6 +169,9 @@ def _needs(rng, members, skills, trades, folds, fold):  # type: ignore[no-untype
         ask = [(f, e) for f, e in c.requests if folds[c.id, f] == fold]
         if ask:
             out.append((*rng.choice(ask), {}, "nobody"))
+        if len(ask) > 1:
+            two = rng.sample(ask, 2)
+            out.append(("\n".join(f for f, _ in two), "\n".join(e for _, e in two), {}, "nobody several"))
     return out
 
 
@@ -251,7 +254,11 @@ def worlds(taxonomy: Taxonomy, encoder: Encoder) -> list[Rows]:
 
 
 def fit(rows: list[Rows], encoder: Encoder, home: Path) -> dict[str, rk.Ranker]:
-    """The two shipped rankers: ``skills`` over all features, ``text`` over those that need no taxonomy."""
+    """The two shipped rankers: ``skills`` over what the taxonomy knows, ``text`` over what needs none.
+
+    Text features beside the skills bring nothing (``python -m benchmarks.lab --ablate``), so each ranker has its own;
+    words and vectors reach the first through the relevance of single items all the same.
+    """
     rng = np.random.default_rng(0)
     x, y = [], []
     for r in rows:
@@ -268,10 +275,10 @@ def fit(rows: list[Rows], encoder: Encoder, home: Path) -> dict[str, rk.Ranker]:
     ]
     out: dict[str, rk.Ranker] = {}
     chosen_pairs = {}
-    for name, used, english_only in (("skills", rk.FEATURES, False), ("text", rk.TEXT_FEATURES, True)):
+    for name, used, english_only in (("skills", rk.SKILL_FEATURES, False), ("text", rk.TEXT_FEATURES, True)):
         # Where the taxonomy is of no help, sentence vectors lead, and the default encoder's are English.
         # Needs that nobody fits teach how concepts fail to meet, which text alone can't.
-        chosen = [p for p in pairs if not english_only or (p[3] and p[2] != "nobody")]
+        chosen = [p for p in pairs if not english_only or (p[3] and "nobody" not in p[2])]
         out[name] = _fit_one(chosen, used, relevance)
         chosen_pairs[name] = chosen
     scale = out["skills"]
@@ -308,7 +315,7 @@ def calibrate(ranker: rk.Ranker, pairs, sample) -> rk.Ranker:  # type: ignore[no
     sample lab is small and by one author.
     """
     out = {}
-    for name, kinds in (("single", ("single", "nobody")), ("several", ("several",))):
+    for name, kinds in (("single", ("single", "nobody")), ("several", ("several", "nobody several"))):
         chosen = [p for p in pairs if p[2] in kinds]
         made = np.hstack([ranker.raw(p[0]) for p in chosen]), np.hstack([p[1] for p in chosen])
         own = [np.hstack(v) for v in zip(*((ranker.raw(x), g) for x, g in sample[name]), strict=True)]
@@ -347,9 +354,9 @@ def set_bars(ranker: rk.Ranker, pairs) -> rk.Ranker:  # type: ignore[no-untyped-
     """The bar that refuses REFUSED of the true needs, and the one that refuses nearly all that nobody fits."""
     best = {
         kind: np.array(
-            [ranker.probability(ranker.raw(p[0]), 2 if kind == "several" else 1).max() for p in pairs if p[2] == kind]
+            [ranker.probability(ranker.raw(p[0]), 2 if "several" in kind else 1).max() for p in pairs if p[2] == kind]
         )
-        for kind in ("single", "several", "nobody")
+        for kind in ("single", "several", "nobody", "nobody several")
     }
     true = np.hstack([best["single"], best["several"]])
     best["nobody"] = best["nobody"] if len(best["nobody"]) else true

@@ -38,11 +38,16 @@ BINS = 10
 class Lab:
     """One folder's people, their projects by language, and grades: project -> person -> grade."""
 
-    name: str
+    folder: Path
     files: dict[str, bytes]
     profiles: list[Profile]
     projects: list[tuple[str, Project]]
     grades: dict[str, dict[str, float]]
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return self.folder.name
 
     @classmethod
     def read(cls, folder: Path) -> Lab:
@@ -64,7 +69,7 @@ class Lab:
         files = {f"profiles{people.suffix}": people.read_bytes()}
         if (data / "skills.csv").is_file():
             files["skills.csv"] = (data / "skills.csv").read_bytes()
-        return cls(folder.name, files, profiles, projects, grades)
+        return cls(folder, files, profiles, projects, grades)
 
 
 def _one(folder: Path, stem: str) -> Path:
@@ -124,7 +129,7 @@ def measure(lab: Lab, matcher: Matcher, encoder: Encoder, prefixes: dict[str, st
         systems = {PRODUCT: raw, **{name: scores[row] for name, scores in plain.items()}}
         kind = kind_of(project, list(grades), len(answer.project.needs), prefixes)
         ndcg = {} if kind == NOBODY else {n: metrics.ndcg_at_k(s, grades, TOP) for n, s in systems.items()}
-        out.append(Answered(f"{lab.name}/{project.id}", lang, kind, chance, grades, answer.abstained, ndcg))
+        out.append(Answered(f"{lab.folder}/{project.id}", lang, kind, chance, grades, answer.abstained, ndcg))
     return out
 
 

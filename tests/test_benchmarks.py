@@ -265,7 +265,7 @@ def test_the_product_and_the_baselines_find_the_obvious(
     matcher = Matcher.fit(read.profiles, small, encoder, *models, some_ranker())
     found = lab.measure(read, matcher, encoder, lab.KINDS)
     assert len(found) == 8
-    assert [a.key for a in found if not a.fits] == [f"{folder.name}/X-0"] * 2
+    assert [a.key for a in found if not a.fits] == [f"{folder}/X-0"] * 2
     for a in found:
         assert all(v == pytest.approx(1) for v in a.ndcg.values()), a
         assert bool(a.ndcg) == a.fits

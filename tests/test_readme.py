@@ -10,6 +10,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import jsonschema
@@ -17,7 +18,7 @@ import pytest
 import typer
 
 import skillmatch
-from skillmatch import errors, feedback, reports, sources
+from skillmatch import errors, feedback, matcher, reports, sources, training
 from skillmatch.cli import run as application
 from skillmatch.records import Project
 from skillmatch.runtime import SETTINGS
@@ -84,16 +85,9 @@ SECTIONS = [s for s in dict.fromkeys(b.section for b in BLOCKS) if any(c.words f
 
 def _table(first: str) -> list[list[list[str]]]:
     """Every table whose first header cell is ``first``, as rows of cells, without the header."""
-    found: list[list[list[str]]] = []
-    lines = README.splitlines()
-    for place, line in enumerate(lines):
-        if line.startswith(f"| {first} |"):
-            rows = []
-            for row in lines[place + 2 :]:
-                if not row.startswith("|"):
-                    break
-                rows.append([cell.strip() for cell in row.strip("|").split(" | ")])
-            found.append([[c.strip("| ") for c in row] for row in rows])
+    found = []
+    for body in re.findall(rf"^\| {re.escape(first)} \|.*\n\|[-|]+\n((?:\|.*\n)+)", README, flags=re.M):
+        found.append([[cell.strip() for cell in row[1:-1].split("|")] for row in body.splitlines()])
     return found
 
 
@@ -104,11 +98,13 @@ def _names(cell: str) -> list[str]:
 # --- the examples -------------------------------------------------------------------------------------
 
 
-def _versions(lab: Path) -> tuple[str, str]:
-    """(the version in use, another one where there is any)."""
-    current = (lab / "models" / "CURRENT").read_text().strip()
-    others = [p.name for p in (lab / "models" / "versions").iterdir() if p.name != current]
-    return current, others[0] if others else current
+def _current(lab: Path) -> str:
+    return (lab / "models" / "CURRENT").read_text().strip()
+
+
+def _another_version(lab: Path) -> str:
+    """One that is not in use, where there is any."""
+    return next((p.name for p in (lab / "models" / "versions").iterdir() if p.name != _current(lab)), _current(lab))
 
 
 def _profiles_changed(lab: Path) -> None:
@@ -136,7 +132,7 @@ def offline(monkeypatch):
 def test_the_commands_of(section, quick, lab):
     """Of one section, in order, in a copy of the trained sample lab."""
     for block in BLOCKS:
-        if block.section == section and block.file and not block.file.startswith("data/"):
+        if block.file and not block.file.startswith("data/"):
             (lab / block.file).write_text(block.text, "utf-8")
     if section == "Training and versions":
         _profiles_changed(lab)
@@ -151,7 +147,7 @@ def test_the_commands_of(section, quick, lab):
         if arguments[0] == "train" and not (here / "models" / "CURRENT").exists():
             # The taxonomy is the one that the session's lab has learned already.
             shutil.copytree(lab / "models" / "cache", here / "models" / "cache", copy_function=os.link)
-        arguments = [_versions(here)[1] if re.fullmatch("v[0-9a-f]{12}", a) else a for a in arguments]
+        arguments = [_another_version(here) if re.fullmatch("v[0-9a-f]{12}", a) else a for a in arguments]
         done = quick(*arguments, cwd=here)
         assert done.code == command.code, (command, done.err)
         assert done.out or done.err, command
@@ -160,8 +156,8 @@ def test_the_commands_of(section, quick, lab):
 
 def _same_shape(command: Command, out: str) -> None:
     """What is shown is of another encoder than the tests': the headings and the needs are the same all the same."""
-    for line in command.shown:
-        if re.match(r"\S", line) and not line.startswith(("More on", "S12")):
+    for line in takewhile(lambda line: not line.startswith("More on"), command.shown):
+        if re.match(r"\S", line):
             assert line in out.splitlines(), (command, out)
 
 
@@ -204,7 +200,7 @@ def test_python_examples(lab, monkeypatch, capsys):
         exec(compile(source, "README.md", "exec"), names)
         assert capsys.readouterr().out, source
     assert names["answer"].project.id == "Q2"
-    assert all("S22" != m.profile.id for m in names["answer"].matches)
+    assert all(m.profile.id != "S22" for m in names["answer"].matches)
 
 
 def test_json_keeps_the_contract():
@@ -246,7 +242,7 @@ def test_columns_are_understood(place):
             assert kind.field(name) == _names(row[0])[0], name
 
 
-def test_columns_of_answers_are_understood(tmp_path):
+def test_columns_of_answers_are_understood():
     (rows,) = _table("column of an import")
     assert {_names(row[0])[0] for row in rows} == set(feedback.COLUMNS)
     for row in rows:
@@ -320,6 +316,7 @@ def test_figures_are_true():
     (texts,) = re.findall(r"some ([\d,]+) texts", README)
     assert round(len(examples(shipped).text), -3) == int(texts.replace(",", ""))
     (people, projects) = re.search(r"(\d+) fictional people, (\d+) projects", README).groups()
+    assert (training.FEWEST_PROJECTS, matcher.HALF_LIFE_YEARS, SETTINGS["stale_months"][0]) == (8, 10, 24)
     data = REPOSITORY / "data"
     assert len(sources.read_profiles(data / "profiles.csv")[0]) == int(people)
     assert len(sources.read_projects(data / "projects.csv")[0]) == int(projects)
@@ -342,10 +339,32 @@ def test_who_refuses_is_in_no_version(lab):
     profiles, _ = sources.read_profiles(lab / "data" / "profiles.csv")
     refused = {p.id for p in profiles if p.consent is False}
     assert refused
-    matcher = skillmatch.load(lab)
-    everybody = matcher.match(Project(id="x", title="Ceph"), skillmatch.Options(top=None))
+    model = skillmatch.load(lab)
+    everybody = model.match(Project(id="x", title="Ceph"), skillmatch.Options(top=None))
     assert refused.isdisjoint(m.profile.id for m in everybody.matches)
-    assert refused.isdisjoint(p["id"] for p in matcher.people)
+    assert refused.isdisjoint(p["id"] for p in model.people)
+
+
+def test_who_leaves_is_gone(quick, lab):
+    """README, Privacy: the recipe leaves nothing of somebody under models/."""
+    words = [w.encode() for w in ("Aidan Moriarty-Petit", "Wrote the procedure for adding a shelf", '"S22"')]
+
+    def held() -> set[bytes]:
+        kept = [p.read_bytes() for p in (lab / "models").rglob("*") if p.is_file()]
+        return {w for w in words if any(w in content for content in kept)}
+
+    assert held() == set(words)
+    for name in ("profiles.csv", "judgements.csv"):
+        path = lab / "data" / name
+        rows = path.read_text("utf-8").splitlines(keepends=True)
+        left = [row for row in rows if "S22" not in re.split("[;,]", row)[:2]]
+        assert len(left) < len(rows)
+        path.write_text("".join(left), "utf-8")
+    for block in ("skillmatch train --force", "skillmatch models prune --keep 0"):
+        assert f"`{block}`" in README
+        assert quick(*block.split()[1:], cwd=lab).code == 0
+    assert held() == set()
+    assert [p.name for p in (lab / "models" / "versions").iterdir()] == [_current(lab)]
 
 
 def test_changelog_names_this_version():

@@ -96,6 +96,7 @@ def test_french_holds_nothing_that_is_never_said() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
+    said |= {text.replace("_", " ") for text in said}  # columns are shown that way
     assert set(catalogue("fr")) - said - {""} == set()
 
 

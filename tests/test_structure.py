@@ -34,8 +34,8 @@ LEVELS = {
 EXEMPT = {"", "_version"}
 #: Only here may these stand at all; ``encoders`` must keep them inside functions.
 AT_HOME = {
-    **dict.fromkeys(("typer", "click", "rich"), {"cli", "reports"}),
-    **dict.fromkeys(("torch", "sentence_transformers", "transformers", "onnx", "onnxruntime"), {"encoders"}),
+    **{library: {"cli", "reports"} for library in ("typer", "click", "rich")},
+    **{library: {"encoders"} for library in ("torch", "sentence_transformers", "transformers", "onnx", "onnxruntime")},
 }
 #: Costly to import, and needed by few answers: never at the top of a module.
 INSIDE_FUNCTIONS = {
@@ -121,7 +121,7 @@ def test_every_module_has_its_place():
 
 
 def test_imports_go_to_lower_levels_only():
-    assert [wrong for path in FILES for wrong in wrong_levels(path, tree(path))] == []
+    assert sorted({wrong for path in FILES for wrong in wrong_levels(path, tree(path))}) == []
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_no_cycle_inside_a_package():
     graph: dict[str, set[str]] = {}
     known = {".".join(p.relative_to(SOURCE).with_suffix("").parts): p for p in FILES}
     for module, path in known.items():
-        package = module.split(".")[:-1] if path.name != "__init__.py" else module.split(".")[:-1]
+        package = module.split(".")[:-1]
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.ImportFrom) and node.level:
                 base = package[: len(package) - node.level + 1]

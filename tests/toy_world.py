@@ -5,9 +5,11 @@ Everything answers with the hashing encoder, so that a matcher takes a moment, a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 from skillmatch.encoders import Encoder, HashingEncoder
 from skillmatch.matcher import Matcher
@@ -15,7 +17,8 @@ from skillmatch.records import Evidence, Profile, SkillClaim
 from skillmatch.runtime import Workspace
 from skillmatch.taxonomy import Concept, ConceptModel, LevelModel, Taxonomy, fit_concepts, fit_levels
 
-#: id, English label, French label, names, what an expert and a beginner did, and what is asked for, as (French, English).
+#: id, English label, French label, names; then, as (French, English), what an expert did, what a beginner did, and
+#: what is asked for.
 _TRADES = (
     (
         ("gpu", "GPU computing", "calcul sur GPU", ("CUDA",)),

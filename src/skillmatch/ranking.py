@@ -48,6 +48,7 @@ PARTS = {
 }
 #: Features that need no taxonomy: all that is left where the profiles speak of things it does not know.
 TEXT_FEATURES = ("dense_few", "chars_few", "words_few")
+SKILL_FEATURES = ("skill_worth", "near_worth", "evidence_worth")
 #: Median n-gram similarity of evidence to the taxonomy's nearest text: at or below the first the taxonomy is not
 #: trusted at all, from the second on fully. Laboratory profiles lie near .9, papers on machine learning near .5.
 TRUST_SPAN = (0.6, 0.8)

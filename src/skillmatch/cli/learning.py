@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import DataError, NoModelError, NotPromotedError, SkillmatchError
+from ..errors import DataError, NoModelError, NotPromotedError, SkillmatchError, UsageError
 from . import complete, options
 from .session import READ_FORMATS, Page, Session, session_of, short_time
 
 if TYPE_CHECKING:
+    from ..metrics import Comparison
     from ..reports import Table
+    from ..reports.html import Reliability
     from ..store import Store
     from ..training import Evaluation, Report
+
+    Compared = Mapping[str, Mapping[str, Comparison]]
 
 Version = Annotated[str, typer.Argument(metavar="ID", help="The version's id.", autocompletion=complete.versions)]
 
@@ -113,10 +117,11 @@ def evaluate(
         typer.Option(metavar="FILE", help="Judgements to measure by, instead of the workspace's.", show_default=False),
     ] = None,
     model: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             metavar="ID",
-            help="The version to measure; the current one by default.",
+            help="The version to measure; the current one by default. Given twice: two versions, compared. "
+            "A version that is not the current one is compared with it.",
             show_default=False,
             autocompletion=complete.versions,
         ),
@@ -127,16 +132,55 @@ def evaluate(
     """Measure how good the answers are, by judgements.
 
     How well people are ranked, how true the percentages are, when the answer is that nobody fits.
+    As HTML, with a picture of how true the percentages are.
 
-    Example: skillmatch evaluate --judgements data/judgements.csv
+    Example: skillmatch evaluate --out evaluation.html
     """
     from .. import training
-    from ..matcher import load
     from ..reports import format_of
-    from ..sources import read_judgements, read_workspace
 
     session = session_of(ctx)
     kind = format_of(out, fmt)
+    chosen = _compared(session, model or [])
+    told, shared = _evaluated(session, chosen, judgements)
+    seed = int(session.settings["seed"])
+    compared = training.compare(told[0], told[1], seed) if len(told) == 2 else None
+    if kind in ("csv", "xlsx"):
+        session.emit(_evaluation_rows(told), kind, out)
+        return
+    data: dict[str, Any] = {"schema": "skillmatch.evaluation/1", **asdict(told[0])}
+    if compared is not None:
+        differences = {g: {n: asdict(c) for n, c in rows.items()} for g, rows in compared.items()}
+        data["comparison"] = {"with": asdict(told[1]), "people": shared, "differences": differences}
+    tables = [t for one in told for t in _evaluation_tables(session, one)]
+    if compared is not None:
+        tables = [*_comparison_tables(session, told, compared, shared), *tables]
+    if kind == "html":
+        session.stream((_evaluation_page(session, tables, told),), out)
+    else:
+        session.emit(Page(tuple(tables), data), kind, out)
+
+
+def _compared(session: Session, given: Sequence[str]) -> tuple[str | None, ...]:
+    """The version to measure, and the one to compare it with if any; None: the current one."""
+    if len(given) > 2:
+        raise UsageError("Two versions can be compared, not more.", "Give --model twice at most.")
+    if len(set(given)) == 2:
+        return tuple(given)
+    current = _store(session).current()
+    if given and current is not None and given[0] != current:
+        return (given[0], current)
+    return (given[0] if given else None,)
+
+
+def _evaluated(
+    session: Session, chosen: Sequence[str | None], judgements: Path | None
+) -> tuple[list[Evaluation], int | None]:
+    """(the versions as measured, how many people both know): two are held to the same people and judgements."""
+    from .. import training
+    from ..matcher import load
+    from ..sources import read_judgements, read_workspace
+
     dataset = read_workspace(session.workspace).require()
     judged = dataset.judgements
     if judgements is not None:
@@ -144,10 +188,13 @@ def evaluate(
         if any(p.severity == "error" for p in problems):
             raise DataError(f"{judgements} has errors.", "Mend what is listed, then try again.", problems)
         judged = tuple(found)
-    matcher = load(session.workspace, model)
-    told = training.evaluate(matcher, dataset.projects, judged, int(session.settings["seed"]))
-    data = {"schema": "skillmatch.evaluation/1", **asdict(told)}
-    session.emit(Page(_evaluation_tables(session, told), data), kind, out)
+    matchers = [load(session.workspace, version) for version in chosen]
+    shared = None
+    if len(matchers) == 2:
+        shared = frozenset.intersection(*(frozenset(p["id"] for p in m.people) for m in matchers))
+    seed = int(session.settings["seed"])
+    told = [training.evaluate(m, dataset.projects, judged, seed, shared) for m in matchers]
+    return told, None if shared is None else len(shared)
 
 
 def _evaluation_tables(session: Session, told: Evaluation) -> tuple[Table, ...]:
@@ -158,20 +205,138 @@ def _evaluation_tables(session: Session, told: Evaluation) -> tuple[Table, ...]:
     for group, values in told.groups.items():
         count = max(interval.count for interval in values.values())
         cells = [_interval(values[n]) if n in values else None for n in names]
-        rows.append((session.tr(group), count, *cells))
+        rows.append((_group(session, group), count, *cells))
     about = {"version": told.version, "projects": told.projects}
     title = session.tr("Version {version} on {projects} judged projects", **about)
     note = session.tr("Means; in brackets their 95 % bootstrap intervals.")
     ranking = Table(title, ("group", "projects", *names), tuple(rows), (note,))
-    error = round(told.calibration.ece, 4) if told.calibration else None
-    chances: list[tuple[object, ...]] = [("calibration error", error)]
-    chances += [(name, None if math.isnan(v) else round(v, 4)) for name, v in told.abstention.items()]
-    said = tuple((session.tr(str(name)), value) for name, value in chances)
-    return (ranking, Table("Are its percentages true?", ("what", "value"), said))
+    return (ranking, _chances_table(session, told), *_reliability_table(session, told))
+
+
+def _group(session: Session, group: str) -> str:
+    kind, _, name = group.partition(": ")
+    if kind == "language":
+        return session.tr("language: {name}", name=session.tr(name))
+    return session.tr("family: {name}", name=name) if kind == "family" else session.tr(group)
+
+
+def _chances_table(session: Session, told: Evaluation) -> Table:
+    """Calibration and abstention by group; an abstention is a count, as such projects are few."""
+    from ..reports import Table
+
+    names = ("calibration error", "Brier score", "abstained where nobody fits", "abstained where somebody fits")
+    rows = []
+    for group, values in told.chances.items():
+        cells: list[tuple[str, ...] | None] = []
+        for name in names:
+            found = values.get(name)
+            if found is None:
+                cells.append(None)
+            elif name.startswith("abstained"):
+                times = session.tr("{count} of {all}", count=round(found.mean * found.count), all=found.count)
+                cells.append((times, _interval(found)[1]))
+            else:
+                cells.append(_interval(found))
+        error = values.get("calibration error")
+        rows.append((_group(session, group), error.count if error else 0, *cells))
+    return Table("Are its percentages true?", ("group", "pairs", *names), tuple(rows))
+
+
+def _reliability_table(session: Session, told: Evaluation) -> tuple[Table, ...]:
+    from ..reports import Table
+
+    if told.calibration is None:
+        return ()
+    rows = tuple(
+        (f"{_percent(session, b.low)} – {_percent(session, b.high)}", b.count, *(_percent(session, x) for x in means))
+        for b in told.calibration.bins
+        for means in [(b.said, b.true)]
+    )
+    title = session.tr("What version {version} says, and what is true", version=told.version)
+    return (Table(title, ("between", "pairs", "probability said", "share that came true"), rows),)
+
+
+def _percent(session: Session, share: float) -> str:
+    from ..reports.content import percent
+
+    return percent(share, session.lang)
 
 
 def _interval(interval: Any) -> tuple[str, ...]:
     return (f"{interval.mean:.3f}", f"[{interval.low:.2f}, {interval.high:.2f}]")
+
+
+def _evaluation_rows(told: Sequence[Evaluation]) -> Table:
+    """Everything measured, a row for each version, group and metric, for spreadsheets."""
+    from ..reports import Table
+
+    rows = tuple(
+        (one.version, group, name, i.mean, i.low, i.high, i.count)
+        for one in told
+        for part in (one.groups, one.chances)
+        for group, values in part.items()
+        for name, i in values.items()
+    )
+    return Table("", ("version", "group", "metric", "mean", "low", "high", "count"), rows)
+
+
+def _comparison_tables(
+    session: Session, told: Sequence[Evaluation], compared: Compared, people: int | None
+) -> tuple[Table, ...]:
+    from ..reports import Table
+
+    first, second = told
+    every = compared.get("all", {})
+    rows = [
+        (name, *(f"{one:.3f}" for one in _means(first, second, name)), _difference(c), round(c.p, 3), c.count)
+        for name, c in every.items()
+    ]
+    title = session.tr("{first} compared with {second}", first=first.version, second=second.version)
+    notes = (
+        session.tr("Paired on the same judgements of the {people} people that both versions know.", people=people),
+        session.tr(
+            "Difference: the first less the second, with its 95 % interval; p: how easily chance alone does it."
+        ),
+        session.tr("Lower is better for the Brier score and for abstaining where somebody fits."),
+        session.tr("Judgements that a version has learned from flatter it."),
+    )
+    shown = tuple((session.tr(str(row[0])), *row[1:]) for row in rows)
+    overall = Table(title, ("metric", first.version, second.version, "difference", "p", "projects"), shown, notes)
+    names = tuple(n for n in every if any(n in rows for rows in first.groups.values()))
+    by_group = tuple(
+        (_group(session, group), *(_difference(values[n]) if n in values else None for n in names))
+        for group, values in compared.items()
+        if group != "all" and any(n in values for n in names)
+    )
+    return (overall, Table("Difference by group", ("group", *names), by_group))
+
+
+def _means(first: Evaluation, second: Evaluation, name: str) -> tuple[float, ...]:
+    """Of both, over the projects that both have a figure for."""
+    both = [i for i in first.by_project if name in first.by_project[i] and name in second.by_project.get(i, {})]
+    return tuple(sum(one.by_project[i][name] for i in both) / len(both) for one in (first, second))
+
+
+def _difference(c: Any) -> tuple[str, ...]:
+    return (f"{c.difference:+.3f}", f"[{c.low:+.2f}, {c.high:+.2f}]")
+
+
+def _evaluation_page(session: Session, tables: Sequence[Table], told: Sequence[Evaluation]) -> str:
+    """The tables as HTML, and for each version a picture beside the table of its bins."""
+    from ..reports.html import Reliability, report_page
+
+    plots = {}
+    for one in told:
+        title = session.tr("What version {version} says, and what is true", version=one.version)
+        bins = one.calibration.bins if one.calibration else ()
+        plots[title] = Reliability(title, tuple((b.said, b.true, b.count) for b in bins))
+    parts: list[Table | Reliability] = []
+    for table in tables:
+        if table.title in plots:
+            parts.append(plots[table.title])
+            table = replace(table, title=session.tr("The same as a table"))
+        parts.append(table)
+    return report_page(session.tr("How good the answers are"), parts, session.lang)
 
 
 # --- models -------------------------------------------------------------------------------------------

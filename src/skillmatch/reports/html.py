@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 
 from .content import Answer, PersonCard, Table, cell_text, clean, percent
@@ -40,6 +41,11 @@ ol.people > li { background: var(--card); border: 1px solid var(--line); border-
 .score { font-weight: 600; white-space: nowrap; } meter { width: 6rem; vertical-align: middle; }
 .other { color: var(--mark); font-weight: 600; }
 .note { border-left: 3px solid var(--mark); padding-left: .7rem; }
+figure { margin: 1rem 0; } figcaption { color: var(--soft); }
+svg { max-width: 26rem; width: 100%; height: auto; color: var(--ink); font: 11px system-ui, sans-serif; }
+svg text { fill: currentColor; } svg .axis { stroke: currentColor; fill: none; }
+svg .ideal { stroke: var(--soft); stroke-dasharray: 5 4; } svg circle { fill: var(--mark); }
+svg .true { stroke: var(--mark); fill: none; }
 @media print {
   body { font-size: 10pt; } main { max-width: none; padding: 0; } ol.people > li { background: none; }
 }
@@ -66,6 +72,77 @@ def answers_page(table: Table, answers: Sequence[Answer], lang: str) -> str:
         inside = _answer(said, lang, ("h3", "h4"))
         body.append(_tag("section", head, *inside, class_="project", id=f"project-{number}"))
     return _page(title or "skillmatch", lang, body)
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """A reliability plot: points (mean probability said, share that came true, how many), from left to right."""
+
+    title: str
+    points: tuple[tuple[float, float, int], ...]
+
+
+def report_page(title: str, parts: Sequence[Table | Reliability], lang: str) -> str:
+    """Tables and plots under headings, in order; a plot's figures must be in a table beside it."""
+    body = [_tag("h1", clean(title))]
+    for number, part in enumerate(parts, start=1):
+        body.append(_tag("h2", clean(tr(part.title, lang))))
+        if isinstance(part, Reliability):
+            body.append(_reliability(part, f"plot-{number}", lang))
+            continue
+        body.append(_table(part, lang) if part.rows else _tag("p", tr("Nothing to show.", lang)))
+        body += [_tag("p", clean(tr(note, lang)), class_="soft") for note in part.notes]
+    return _page(clean(title), lang, body)
+
+
+#: The plot's square: left, top, side, in the units of its drawing.
+_LEFT, _TOP, _SIDE = 64, 14, 300
+
+
+def _reliability(plot: Reliability, name: str, lang: str) -> Html:
+    """The plot as a drawing that is read out as a title and a sentence."""
+    told = "; ".join(
+        tr("said {said}, true {true}, {count} pairs", lang, said=percent(x, lang), true=percent(y, lang), count=n)
+        for x, y, n in plot.points
+    )
+    largest = max((n for *_, n in plot.points), default=1)
+    marks = [
+        _tag("polyline", points=" ".join(f"{_x(x)},{_y(y)}" for x, y, _ in plot.points), class_="true"),
+        *(_tag("circle", cx=_x(x), cy=_y(y), r=f"{3 + 6 * (n / largest) ** 0.5:.1f}") for x, y, n in plot.points),
+        *(_tag("text", str(n), x=_x(x, 11), y=_y(y, -9)) for x, y, n in plot.points),
+    ]
+    drawing = _tag(
+        "svg",
+        _tag("title", clean(tr(plot.title, lang)), id=f"{name}-title"),
+        _tag("desc", told, id=f"{name}-text"),
+        *_axes(lang),
+        *marks,
+        viewBox=f"0 0 {_LEFT + _SIDE + 40} {_TOP + _SIDE + 50}",
+        role="img",
+        aria_labelledby=f"{name}-title {name}-text",
+    )
+    caption = tr("On the dashed line the percentages are true; numbers and sizes are judged pairs.", lang)
+    return _tag("figure", drawing, _tag("figcaption", caption))
+
+
+def _axes(lang: str) -> Iterator[Html]:
+    yield _tag("rect", x=str(_LEFT), y=str(_TOP), width=str(_SIDE), height=str(_SIDE), class_="axis")
+    yield _tag("line", x1=_x(0), y1=_y(0), x2=_x(1), y2=_y(1), class_="ideal")
+    for k in range(5):
+        said = percent(k / 4, lang)
+        yield _tag("text", said, x=_x(k / 4), y=_y(0, 16), text_anchor="middle")
+        yield _tag("text", said, x=_x(0, -6), y=_y(k / 4, 4), text_anchor="end")
+    yield _tag("text", tr("probability said", lang), x=_x(0.5), y=_y(0, 38), text_anchor="middle")
+    turned = f"rotate(-90 14 {_y(0.5)})"
+    yield _tag("text", tr("share that came true", lang), x="14", y=_y(0.5), text_anchor="middle", transform=turned)
+
+
+def _x(share: float, more: float = 0) -> str:
+    return f"{_LEFT + _SIDE * share + more:.1f}"
+
+
+def _y(share: float, more: float = 0) -> str:
+    return f"{_TOP + _SIDE * (1 - share) + more:.1f}"
 
 
 def _tag(name: str, *inside: str, **attributes: str) -> Html:

@@ -29,14 +29,17 @@ _LEAST_SHARE, _LEAST_WEIGHT = 0.1, 0.5
 _SEEN_OFTEN = 3
 #: How far neighbours, this many words each side, speak for the language of a word.
 _NEIGHBOURS, _NEIGHBOUR_SHARE = 2, 0.5
+#: Labels align better than sentences: a pair of at most this many French words counts as several.
+_SHORT, _SHORT_WORTH = 8, 3.0
 #: Neither side of a pair may be longer: a paragraph aligns everything with everything.
 _LONGEST_PAIR = 60
 
 
 def twin_texts(concepts: Sequence[Concept]) -> list[tuple[str, str]]:
-    """(French, English) of every text that the concepts hold in both languages; aliases have no counterparts."""
+    """(French, English) of every text that the concepts hold in both languages, the aliases of a concept as one."""
     pairs: list[tuple[str, str]] = []
     for c in concepts:
+        pairs.append((" ".join(c.aliases_fr), " ".join(c.aliases_en)))
         pairs += [(c.label_fr, c.label_en), (c.definition_fr, c.definition_en)]
         pairs += [(fr, en) for _, fr, en in c.practice]
         pairs += c.requests
@@ -128,25 +131,26 @@ def _align(pairs: Sequence[tuple[list[str], list[str]]]) -> dict[str, str]:
     french: dict[str, int] = {"": 0}  # the empty word takes what has no counterpart
     english: dict[str, int] = {}
     cells: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
-    slots = 0
+    worth: list[float] = []
     for fr, en in pairs:
         if not fr or not en:
             continue
         a = np.array([0, *(french.setdefault(w, len(french)) for w in fr)], dtype=np.int64)
         b = np.array([english.setdefault(w, len(english)) for w in en], dtype=np.int64)
         # Every English word of a pair is a slot for which the pair's French words compete.
-        cells.append((np.tile(a, len(b)), np.repeat(b, len(a)), np.repeat(np.arange(len(b)) + slots, len(a))))
-        slots += len(b)
+        cells.append((np.tile(a, len(b)), np.repeat(b, len(a)), np.repeat(np.arange(len(b)) + len(worth), len(a))))
+        worth += [_SHORT_WORTH if len(fr) <= _SHORT else 1.0] * len(b)
     if not cells:
         return {}
     source, target, slot = (np.concatenate([c[k] for c in cells]) for k in range(3))
+    value = np.array(worth)
     keys, cell = np.unique(source * len(english) + target, return_inverse=True)
     source_of, target_of = keys // len(english), keys % len(english)
     # Begun with Dice's coefficient: closer to the end than an even spread.
     seen = np.bincount(source, minlength=len(french))[source_of] + np.bincount(target)[target_of]
     chance = np.bincount(cell) / seen
     for _ in range(_ROUNDS):
-        share = chance[cell] / np.bincount(slot, chance[cell])[slot]
+        share = chance[cell] * (value / np.bincount(slot, chance[cell]))[slot]
         weight = np.bincount(cell, share, minlength=len(keys))
         chance = weight / np.bincount(source_of, weight, minlength=len(french))[source_of]
     good = (chance >= _LEAST_SHARE) & (weight >= _LEAST_WEIGHT) & (source_of > 0)
