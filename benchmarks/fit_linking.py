@@ -1,10 +1,11 @@
 """Fit the weights of text-to-concept linking (src/skillmatch/data/linking.json) on the shipped taxonomy alone.
 
-    python benchmarks/fit_linking.py [--encoder NAME] [--cache FOLDER] [--write]
+    python -m benchmarks.fit_linking [--encoder NAME] [--cache FOLDER] [--write]
 
 Four tasks are made of the taxonomy's own texts, each as a workspace would meet it, and weigh the same: French wordings
 against English labels, with a lexicon that has not seen them; wordings left out of the index; invented advertisements
-that name one to three skills; sentences that the classifier has not seen, against everything. The weights maximise the likelihood of the right entries, are never negative, and are few.
+that name one to three skills; sentences that the classifier has not seen, against everything. The weights maximise the
+likelihood of the right entries, are never negative, and are few.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class Task:
         model: ConceptModel | None = None,
     ) -> Task:
         texts = [t for t, _ in asked]
-        features = np.stack(list(index.features(texts, encoder, model)))
+        features = np.stack(list(index.features(texts, encoder, model=model, concepts=[e.id for e in index.entries])))
         meant = np.zeros(features.shape[:2], dtype=np.float32)
         for row, (_, right) in zip(meant, asked, strict=True):
             row[list(right)] = 1
@@ -94,12 +95,34 @@ def bare(concept: Concept, *, english: bool, french: bool) -> Concept:
 def tasks(taxonomy: Taxonomy, encoder: Encoder, rng: random.Random) -> Iterator[Task]:
     lexicon = Lexicon.of(taxonomy)
     labels_en = Taxonomy(bare(c, english=True, french=False) for c in taxonomy.concepts)
-    labels = Taxonomy(bare(c, english=True, french=True) for c in taxonomy.concepts)
     yield from french_to_english(taxonomy, labels_en, encoder, rng)
-    yield held_out_wordings(taxonomy, lexicon, encoder, rng)
-    index = LabelIndex.fit(labels, encoder, lexicon=lexicon)
-    yield Task.of("advertisements", index, encoder, advertisements(taxonomy, rng))
+    # Of each concept one alias a language stays outside the index, to be asked for.
+    out = [{lang: rng.choice(a) for lang in FRAMES if (a := aliases(c, lang))} for c in taxonomy.concepts]
+    kept = [without(c, {fold(t) for t in o.values()}) for c, o in zip(taxonomy.concepts, out, strict=True)]
+    index = LabelIndex.fit(Taxonomy(half_bare(kept, rng)), encoder, lexicon=lexicon)
+    asked = [(text, (i,)) for i, o in enumerate(out) for text in o.values()]
+    yield Task.of("wordings left out", index, encoder, asked)
+    index = LabelIndex.fit(Taxonomy(half_bare(kept, rng)), encoder, lexicon=lexicon)
+    yield Task.of("advertisements", index, encoder, advertisements(out, rng))
     yield unseen_sentences(taxonomy, lexicon, encoder, rng)
+
+
+def aliases(concept: Concept, lang: str) -> tuple[str, ...]:
+    return concept.aliases_fr if lang == "fr" else concept.aliases_en
+
+
+def without(concept: Concept, folded: set[str]) -> Concept:
+    """The concept less some of its wordings, and less its sentences."""
+    left = {
+        f: tuple(t for t in getattr(concept, f) if fold(t) not in folded) for f in ("aliases_en", "aliases_fr", "names")
+    }
+    return replace(bare(concept, english=True, french=True), **left)
+
+
+def half_bare(concepts: Sequence[Concept], rng: random.Random) -> list[Concept]:
+    """As after an import: half of the concepts have many wordings, half only their labels."""
+    some = set(rng.sample(range(len(concepts)), len(concepts) // 2))
+    return [bare(c, english=True, french=True) if i in some else c for i, c in enumerate(concepts)]
 
 
 def french_to_english(taxonomy: Taxonomy, labels: Taxonomy, encoder: Encoder, rng: random.Random) -> Iterator[Task]:
@@ -127,38 +150,17 @@ def _some_french(concept: Concept, rng: random.Random) -> list[str]:
     return [concept.label_fr, *rng.sample(concept.aliases_fr, min(2, len(concept.aliases_fr)))]
 
 
-def held_out_wordings(taxonomy: Taxonomy, lexicon: Lexicon, encoder: Encoder, rng: random.Random) -> Task:
-    asked: list[tuple[str, tuple[int]]] = []
-    kept: list[Concept] = []
-    for i, c in enumerate(taxonomy.concepts):
-        out = {rng.choice(a) for a in (c.aliases_fr, c.aliases_en) if a}
-        asked += [(text, (i,)) for text in sorted(out)]
-        folded = {fold(t) for t in out}
-        kept.append(
-            replace(
-                bare(c, english=True, french=True),
-                aliases_en=tuple(a for a in c.aliases_en if fold(a) not in folded),
-                aliases_fr=tuple(a for a in c.aliases_fr if fold(a) not in folded),
-                names=tuple(a for a in c.names if fold(a) not in folded),
-            )
-        )
-    index = LabelIndex.fit(Taxonomy(kept), encoder, lexicon=lexicon)
-    return Task.of("wordings left out", index, encoder, asked)
-
-
-def advertisements(taxonomy: Taxonomy, rng: random.Random) -> list[tuple[str, tuple[int, ...]]]:
-    out = []
-    for k in range(600):
+def advertisements(out: Sequence[dict[str, str]], rng: random.Random) -> list[tuple[str, tuple[int, ...]]]:
+    """Sentences that ask for one to three concepts by the wordings left out."""
+    found = []
+    for k in range(1000):
         lang = ("en", "fr")[k % 2]
-        meant = rng.sample(range(len(taxonomy)), rng.randint(1, 3))
-        wordings = [
-            rng.choice(getattr(taxonomy.concepts[i], f"aliases_{lang}") or (taxonomy.concepts[i].label(lang),))
-            for i in meant
-        ]
+        meant = rng.sample([i for i, o in enumerate(out) if lang in o], rng.randint(1, 3))
+        wordings = [out[i][lang] for i in meant]
         comma, and_ = JOINED[lang]
         said = and_.join([comma.join(wordings[:-1]), wordings[-1]]) if len(wordings) > 1 else wordings[0]
-        out.append((rng.choice(FRAMES[lang]).format(said), tuple(meant)))
-    return out
+        found.append((rng.choice(FRAMES[lang]).format(said), tuple(meant)))
+    return found
 
 
 def unseen_sentences(taxonomy: Taxonomy, lexicon: Lexicon, encoder: Encoder, rng: random.Random) -> Task:
@@ -228,7 +230,7 @@ def main() -> None:
     encoder = CachedEncoder(inner, given.cache / "cache" / f"{inner.fingerprint}.sqlite")
     found = list(tasks(Taxonomy.shipped(), encoder, random.Random(0)))
     n = len(FEATURES)
-    start = np.ones(2 * n)
+    start = np.full(2 * n, 0.5)
     fitted = minimize(loss(found), start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * (2 * n)).x
     slope, offset = calibrate(found, fitted)
     report(found, fitted)

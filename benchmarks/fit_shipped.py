@@ -27,7 +27,16 @@ from skillmatch.records import Need
 from skillmatch.retrieval import ItemIndex
 from skillmatch.runtime import Workspace
 from skillmatch.sources import read_workspace, split_sentences
-from skillmatch.taxonomy import LEVEL_WORTH, Concept, Taxonomy, examples, fit_concepts, fit_levels
+from skillmatch.taxonomy import (
+    LEVEL_WORTH,
+    Concept,
+    NeedBatch,
+    Taxonomy,
+    concept_rows,
+    examples,
+    fit_concepts,
+    fit_levels,
+)
 from skillmatch.training import workspace_taxonomy
 
 FOLDS, LABS_PER_FOLD, PEOPLE = 3, 3, 55
@@ -205,14 +214,14 @@ def lab_rows(taxonomy, lab, model, levels, encoder, homes, owner_of, near):  # t
     worth = levels.worth(texts, vectors)
     worth = np.array([LEVEL_WORTH[lv] if lv else w for (_, lv, _), w in zip(rows, worth, strict=True)], np.float32)
     index = ItemIndex.build(texts, vectors, owner, len(lab.people))
-    ids, p = rk.concept_rows(model, texts, vectors)
+    ids, p = concept_rows(model, texts, vectors)
     skills = rk.SkillTable.build(owner, worth, ids, p, len(lab.people), len(taxonomy))
     item_skills = [owner_of.get(t, set()) for t in texts]
     for english in (False, True):
         parts = [(need[1] if english else need[0]).split("\n") for need in lab.needs]
         flat = [t for part in parts for t in part]
         need_vectors = encoder.encode(flat, "query")
-        batch = rk.NeedBatch(tuple(flat), need_vectors, *rk.concept_rows(model, flat, need_vectors))
+        batch = NeedBatch(tuple(flat), need_vectors, *concept_rows(model, flat, need_vectors))
         starts = np.cumsum([0] + [len(part) for part in parts])
 
         def score(relevance, batch=batch, starts=starts):  # type: ignore[no-untyped-def]
@@ -220,7 +229,7 @@ def lab_rows(taxonomy, lab, model, levels, encoder, homes, owner_of, near):  # t
             return [f[a:b].mean(axis=0) for a, b in pairwise(starts)]
 
         single = [i for i, need in enumerate(lab.needs) if need[3] == "single"]
-        chosen = rk.NeedBatch(
+        chosen = NeedBatch(
             tuple(batch.texts[starts[i]] for i in single),
             batch.vectors[starts[single]],
             batch.concept_ids[starts[single]],
@@ -359,9 +368,9 @@ def set_bars(ranker: rk.Ranker, pairs) -> rk.Ranker:  # type: ignore[no-untyped-
         for kind in ("single", "several", "nobody", "nobody several")
     }
     true = np.hstack([best["single"], best["several"]])
-    best["nobody"] = best["nobody"] if len(best["nobody"]) else true
+    nobody = np.hstack([best["nobody"], best["nobody several"]])
     low = float(np.quantile(true, REFUSED))
-    high = max(float(np.quantile(best["nobody"], 1 - MISSED)), low)
+    high = max(float(np.quantile(nobody if len(nobody) else true, 1 - MISSED)), low)
     print(f"bars {low:.3f} {high:.3f}")
     return replace(ranker, bars=(low, high))
 

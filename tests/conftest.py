@@ -114,3 +114,32 @@ def lab(trained_lab: Path, tmp_path: Path) -> Path:
     root = tmp_path / "lab"
     shutil.copytree(trained_lab, root, copy_function=copy)
     return root
+
+
+#: Put before a script, this forbids every network connection in its process, from whatever library.
+OFFLINE = """
+import socket, sys
+def _offline(event, arguments):
+    made = event == "socket.__new__" and arguments[1] in (socket.AF_INET, socket.AF_INET6)
+    if made or event == "socket.getaddrinfo":
+        raise OSError("the network is forbidden here")
+sys.addaudithook(_offline)
+try:
+    socket.create_connection(("localhost", 9))
+except OSError as error:
+    assert "forbidden" in str(error)
+"""
+
+
+@pytest.fixture(scope="session")
+def real_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample lab, trained once with the default encoder, without any network. Minutes; not to be changed."""
+    root = tmp_path_factory.mktemp("real") / "lab"
+    assert run_cli("init", root, cwd=root.parent).code == 0
+    script = OFFLINE + "from skillmatch.cli.run import run\nsys.exit(run(['train']))"
+    env = cli_environment(SKILLMATCH_ENCODER="")
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, env=env, capture_output=True, timeout=1200, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return root

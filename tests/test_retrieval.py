@@ -418,7 +418,7 @@ def test_best_few_is_the_mean_of_the_best(people, few):
     assume(all(len(own) >= few for own in people))
     owner = [i for i, own in enumerate(people) for _ in own]
     values = np.array([v for own in people for v in own], dtype=np.float32)
-    want = [sum(sorted(own, reverse=True)[:few]) / few for own in people]
+    want = [sum(max(v, 0) for v in sorted(own, reverse=True)[:few]) / few for own in people]
     assert np.allclose(index_of(["x"] * len(owner), owner).best_few(values, few), want)
 
 

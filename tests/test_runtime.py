@@ -118,8 +118,8 @@ def test_every_wrong_line_at_once(workspace):
         (CONFIG, "seed"),
         (CONFIG, "jobs"),
         (CONFIG, "foo"),
-        (CONFIG, "min_score"),
         (CONFIG, "lang"),
+        (CONFIG, "min_score"),
         ("environment", "stale_months"),
     ]
 

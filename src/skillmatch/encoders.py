@@ -235,6 +235,7 @@ def _lookup(db: sqlite3.Connection, keys: Iterable[bytes]) -> Iterable[tuple[byt
 
 
 def file_sha256(path: Path) -> str:
+    """The sha256 of a file, 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

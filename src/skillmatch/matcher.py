@@ -20,12 +20,12 @@ from . import explain
 from .encoders import Encoder, Progress, open_encoder
 from .errors import DamagedModelError, NoModelError, UsageError
 from .needs import MUST_PREFIX, Understood, must_need, project_from_text, understand
-from .ranking import Ranker, SkillTable, concept_rows, near_matrix, score_pairs, trust_in_taxonomy
+from .ranking import Ranker, SkillTable, near_matrix, score_pairs, trust_in_taxonomy
 from .records import Match, Person, Profile, Project, Proof, Suggestion, content_hash
 from .retrieval import Floats, Ints, ItemIndex, Postings, Sparse, load_array
 from .runtime import Workspace, find_workspace
 from .store import Store
-from .taxonomy import LEVEL_WORTH, ConceptModel, LevelModel, Taxonomy
+from .taxonomy import LEVEL_WORTH, ConceptModel, LevelModel, Taxonomy, concept_rows
 
 NOBODY = UsageError(
     "There is nobody to match: no profile, or none whose consent allows it.",
@@ -75,7 +75,7 @@ class Items:
     def proof(self, item: int) -> Proof:
         """The item as evidence."""
         raw = bytes(self.blob[self.offsets[item] : self.offsets[item + 1]]).decode()
-        text, kind, source = raw.split("\x1f")
+        text, kind, source = raw.split("\x1f", 2)
         return Proof(text, kind, source, int(self.level[item]) or None)
 
 

@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .encoders import Encoder
-from .ranking import NeedBatch, concept_rows
 from .records import MAX_TEXT, Need, Project
-from .retrieval import tokens
+from .retrieval import fold, tokens
 from .sources import split_sentences
-from .taxonomy import ConceptModel, Taxonomy
+from .taxonomy import ConceptModel, NeedBatch, Taxonomy, concept_rows
 
 #: A concept is shown as what a need asks for from this probability on.
 LINK_BAR = 0.3
@@ -58,9 +57,11 @@ def understand(
     for project, needs in zip(projects, drafts, strict=True):
         rows = np.arange(start, start + len(needs))
         start += len(needs)
-        if not project.needs and len(needs) > MOST_NEEDS:
-            telling = np.argsort(-p[rows, 0], kind="stable")[:MOST_NEEDS]
-            keep = np.sort(telling)
+        listed = any(not n.id.startswith(MUST_PREFIX) for n in project.needs)
+        read = [i for i, n in enumerate(needs) if not n.id.startswith(MUST_PREFIX)]
+        if not listed and len(read) > MOST_NEEDS:
+            telling = np.array(read)[np.argsort(-p[rows[read], 0], kind="stable")[:MOST_NEEDS]]
+            keep = np.sort([*telling, *(i for i in range(len(needs)) if i not in read)])
             rows, needs = rows[keep], [needs[i] for i in keep]
         linked = tuple(
             replace(
@@ -93,14 +94,16 @@ def project_from_text(text: str, lab: str = "") -> Project:
 
 
 def _draft(project: Project, model: ConceptModel) -> list[Need]:
-    whole = f"{project.title}. {project.description}" if project.description else project.title
+    whole = _whole(project).text
     words = tokens(whole)
     if len(words) <= LIST_WORDS:
         names = model.names.find(whole)
         distinct = list(dict.fromkeys(written for _, _, written in names))
         if len(distinct) > 1 and sum(len(tokens(n)) for n in distinct) * 2 >= len(words):
             return [Need(id=f"n{i}", text=n) for i, n in enumerate(distinct, start=1)]
-    sentences = [s for text in (project.title, project.description) for s in split_sentences(text)]
+    # A title that the text says again is no need of its own.
+    title = "" if fold(project.title).rstrip(".") in fold(project.description) else project.title
+    sentences = [s for text in (title, project.description) for s in split_sentences(text)]
     # A title that the description repeats, or a sentence of one word, tells nothing of its own.
     kept = [s for s in dict.fromkeys(sentences) if len(tokens(s)) > 1] or [whole.strip() or project.id]
     return [Need(id=f"n{i}", text=s) for i, s in enumerate(kept, start=1)]

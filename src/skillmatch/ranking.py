@@ -19,15 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import FormatError
-from .retrieval import Floats, Ints, ItemIndex, Sparse, tokens
-from .taxonomy import ConceptModel, Taxonomy
+from .retrieval import Floats, Ints, ItemIndex, Sparse
+from .taxonomy import ConceptModel, NeedBatch, Taxonomy
 
-#: How many concepts are kept of each item and need; the rest of their probability is dropped.
-TOP_CONCEPTS = 8
 #: What an item at the lowest level still counts in the worth of a person's skill.
 WORTH_FLOOR = 0.05
-#: Exact names decide where they are at least this share of a text's words, and then by this much.
-NAME_COVER, NAME_SHARE = 0.5, 0.7
 
 RELEVANCE_FEATURES = ("concept", "dense", "chars", "words")
 FEATURES = (
@@ -54,37 +50,6 @@ SKILL_FEATURES = ("skill_worth", "near_worth", "evidence_worth")
 TRUST_SPAN = (0.6, 0.8)
 
 
-def concept_rows(model: ConceptModel, texts: Sequence[str], vectors: Floats) -> tuple[NDArray[np.int32], Floats]:
-    """(ids, probabilities), each (len(texts), TOP_CONCEPTS): the concepts a text is about, most likely first.
-
-    Where exact names make up most of a text ("Ceph", "admin AD"), they take NAME_SHARE of the probability; in a longer
-    sentence a name alone says too little (measured), and the classifier has seen it anyway.
-    """
-    ids = np.zeros((len(texts), TOP_CONCEPTS), dtype=np.int32)
-    out = np.zeros((len(texts), TOP_CONCEPTS), dtype=np.float32)
-    for start in range(0, len(texts), 2048):
-        part = slice(start, start + 2048)
-        p = model.probabilities(texts[part], vectors[part])
-        for i, found in enumerate(model.named(texts[part])):
-            if found and name_cover(texts[start + i], found) >= NAME_COVER:
-                named = np.zeros(p.shape[1], dtype=np.float32)
-                for concept, share, _ in found:
-                    named[concept] += share
-                p[i] = (1 - NAME_SHARE) * p[i] + NAME_SHARE * named / named.sum()
-        k = min(TOP_CONCEPTS, p.shape[1])
-        # Stable, so that equal probabilities keep the order of the concepts.
-        best = np.argsort(-p, axis=1, kind="stable")[:, :k]
-        ids[part, :k] = best
-        out[part, :k] = np.take_along_axis(p, best, axis=1)
-    return ids, out
-
-
-def name_cover(text: str, found: Sequence[tuple[int, float, str]]) -> float:
-    """The share of a text's words that belong to exact names, 0 to 1."""
-    words = len(tokens(text))
-    return sum(len(w.split()) * share for _, share, w in found) / words if words else 0.0
-
-
 @dataclass(frozen=True)
 class SkillTable:
     """What each person holds of each concept, from all their items: sparse, one row a person.
@@ -106,19 +71,6 @@ class SkillTable:
 
 
 @dataclass(frozen=True)
-class NeedBatch:
-    """Needs ready to be scored: texts, unit vectors and concept distributions, one row a need."""
-
-    texts: tuple[str, ...]
-    vectors: Floats
-    concept_ids: NDArray[np.int32]
-    concept_p: Floats
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-
-@dataclass(frozen=True)
 class Scored:
     """Of (needs × people): features (needs, people, len(FEATURES)) and the index of each pair's best item."""
 
@@ -129,7 +81,7 @@ class Scored:
 def spread(ids: NDArray[np.int32], p: Floats, n_concepts: int) -> Floats:
     """Sparse concept rows as a dense (rows, n_concepts) matrix."""
     out = np.zeros((len(ids), n_concepts), dtype=np.float32)
-    np.put_along_axis(out, ids.astype(np.int64), p, axis=1)
+    np.maximum.at(out, (np.repeat(np.arange(len(ids)), ids.shape[1]), ids.ravel()), p.ravel())
     return out
 
 
@@ -345,7 +297,8 @@ def fit_relevance(x: Floats, same: NDArray[np.bool_]) -> Floats:
     from sklearn.linear_model import LogisticRegression
 
     fitted = LogisticRegression(C=10.0, max_iter=1000).fit(x, same)
-    return np.append(fitted.coef_[0], fitted.intercept_[0]).astype(np.float32)
+    # No likeness speaks against an item: added evidence must never lower a score.
+    return np.append(np.maximum(fitted.coef_[0], 0), fitted.intercept_[0]).astype(np.float32)
 
 
 #: How useful a person of each grade counts as in calibration: "a little" (1) is half useful.

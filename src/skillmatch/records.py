@@ -38,9 +38,17 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty")
+    return text
+
+
 Text = Annotated[str, AfterValidator(_no_control), Field(max_length=MAX_TEXT)]
 Name = Annotated[str, AfterValidator(_no_control), AfterValidator(_one_line), Field(max_length=MAX_NAME)]
-Ident = Annotated[str, AfterValidator(_no_control), AfterValidator(_one_line), Field(min_length=1, max_length=100)]
+Ident = Annotated[
+    str, AfterValidator(_no_control), AfterValidator(_one_line), AfterValidator(_not_blank), Field(max_length=100)
+]
 Level = Annotated[int, Field(ge=1, le=5)]
 Weight = Annotated[float, Field(ge=1, le=3, allow_inf_nan=False)]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
@@ -54,9 +62,13 @@ def _as_date(value: Any) -> Any:
             return f"{text}-01-01"
         if re.fullmatch(r"\d{4}-\d{2}", text):
             return f"{text}-01"
+        if re.fullmatch(r"[\d.]*", text):
+            raise ValueError("is not a date")  # pydantic would take it for seconds since 1970
         return text
     if isinstance(value, int) and not isinstance(value, bool) and 1900 <= value <= 2200:
         return f"{value}-01-01"
+    if isinstance(value, int | float):
+        raise ValueError("is not a date")  # pydantic would take it for seconds since 1970
     return value
 
 
@@ -67,7 +79,7 @@ Day = Annotated[date, BeforeValidator(_as_date)]
 class SkillClaim:
     """A skill somebody says they have; ``level`` 1 (heard of it) to 5 (the reference person)."""
 
-    name: Annotated[Name, Field(min_length=1)]
+    name: Annotated[Name, AfterValidator(_not_blank)]
     level: Level | None = None
     last_used: Day | None = None
     source: str = ""
@@ -77,7 +89,7 @@ class SkillClaim:
 class Evidence:
     """One thing somebody did, in their own words."""
 
-    text: Annotated[Text, Field(min_length=1)]
+    text: Annotated[Text, AfterValidator(_not_blank)]
     kind: Name = "note"
     date: Day | None = None
     source: str = ""
@@ -117,7 +129,7 @@ class Need:
     """One thing a project needs. ``skill``: the taxonomy concept, where one was recognised; ``must``: not optional."""
 
     id: Ident
-    text: Annotated[Text, Field(min_length=1)]
+    text: Annotated[Text, AfterValidator(_not_blank)]
     skill: str | None = None
     weight: Weight = 1.0
     must: bool = False

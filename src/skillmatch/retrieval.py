@@ -242,7 +242,7 @@ def fold(text: str) -> str:
     """Lower case, no accents, one kind of apostrophe, dash and space; ligatures opened."""
     text = text.translate(_APOSTROPHES).translate(_DASHES).lower()
     text = text.replace("œ", "oe").replace("æ", "ae").replace("ß", "ss")
-    decomposed = unicodedata.normalize("NFKD", text)
+    decomposed = unicodedata.normalize("NFKD", text).lower()
     return " ".join("".join(c for c in decomposed if not unicodedata.combining(c)).split())
 
 
@@ -268,6 +268,11 @@ def stem(word: str) -> str:
     if len(word) <= 3 or not word.isalpha():
         return word
     french, english = _stemmers()
+    # English plurals first: French takes the -er of "cluster" for an ending, and "clusters" would no longer meet it.
+    if word.endswith("s") and not word.endswith("ss"):
+        word = word[:-1]
+    if len(word) > 4:  # policy, policies; stratégie, stratégies
+        word = f"{word[:-2]}i" if word.endswith("ie") else f"{word[:-1]}i" if word.endswith("y") else word
     return str(english.stemWord(french.stemWord(word)))
 
 
@@ -451,7 +456,7 @@ def load_array(path: Path) -> NDArray:  # type: ignore[type-arg]
     """A memory-mapped ``.npy``; never unpickles."""
     try:
         array: NDArray = np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[type-arg]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise DamagedModelError(f"{path} can't be read ({error}).", "Run: skillmatch train") from error
     return array
 
@@ -552,11 +557,10 @@ class ItemIndex:
         return best, where[place]
 
     def best_few(self, values: Floats, few: int = 3) -> Floats:
-        """The mean of each person's ``few`` highest values; of all where they have fewer."""
+        """The mean of each person's ``few`` highest values; what is missing or negative counts as nothing."""
         order = np.lexsort((-values, self.owner))
         rank = np.arange(len(values)) - np.repeat(self.starts, np.diff([*self.starts, len(values)]))
         chosen = rank < few
-        owner, picked = self.owner[order][chosen], values[order][chosen]
-        total = np.bincount(owner, picked, minlength=self.people)
-        mean: Floats = (total / np.bincount(owner, minlength=self.people)).astype(np.float32)
+        owner, picked = self.owner[order][chosen], np.maximum(values[order][chosen], 0)
+        mean: Floats = (np.bincount(owner, picked, minlength=self.people) / few).astype(np.float32)
         return mean

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,18 +126,36 @@ def _apply(
             known = ", ".join(SETTINGS)
             problems.append(Problem(source, "is not a setting", f"use one of: {known}", column=name))
             continue
-        kind = SETTINGS[name][1]
         try:
-            if isinstance(value, bool) or (isinstance(value, str) and kind is not str and not value.strip()):
-                raise ValueError
-            values[name] = kind(value)
+            values[name] = _value(name, value)
             sources[name] = source
-        except (TypeError, ValueError):
-            problems.append(
-                Problem(source, f"is not a {kind.__name__}", SETTINGS[name][2], column=name, value=str(value))
-            )
-    if values["lang"] not in ("", "en", "fr"):
-        problems.append(Problem(source, "is neither en nor fr", "use en or fr", column="lang", value=values["lang"]))
+        except (TypeError, ValueError, OverflowError):
+            remedy = f"{SETTINGS[name][2]}; {_ALLOWED[name][1]}"
+            problems.append(Problem(source, "can't be used", remedy, column=name, value=str(value)))
+
+
+#: What a setting may be, and how that is said.
+_ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "encoder": (lambda v: bool(v.strip()), "write a name or a folder"),
+    "lang": (lambda v: v in ("", "en", "fr"), "write en or fr"),
+    "seed": (lambda v: 0 <= v < 2**32, "write a whole number from 0 on"),
+    "jobs": (lambda v: v >= 0, "write a whole number from 0 on"),
+    "min_score": (lambda v: v == -1 or 0 <= v <= 1, "write a number from 0 to 1, or -1"),
+    "stale_months": (lambda v: v >= 0, "write a whole number from 0 on"),
+}
+
+
+def _value(name: str, given: Any) -> Any:
+    """The setting's value in its own kind. Raises where it is of another kind, or makes no sense."""
+    kind = SETTINGS[name][1]
+    if isinstance(given, bool) or not isinstance(given, str | int | float):
+        raise TypeError
+    if kind is str and not isinstance(given, str):
+        raise TypeError
+    value = kind(given)
+    if (kind is int and isinstance(given, float) and given != value) or not _ALLOWED[name][0](value):
+        raise ValueError
+    return value
 
 
 def cores(settings: Settings) -> int:

@@ -135,7 +135,10 @@ def concept_models(
     key = hashlib.blake2b(f"{__version__}\0{encoder.fingerprint}\0{text}".encode(), digest_size=8).hexdigest()
     folder = cache / f"concepts-{key}"
     if folder.is_dir():
-        return ConceptModel.load(folder, len(taxonomy)), LevelModel.load(folder)
+        try:
+            return ConceptModel.load(folder, len(taxonomy)), LevelModel.load(folder)
+        except DamagedModelError:
+            shutil.rmtree(folder)  # a cache: made anew below
     total = len(examples(taxonomy).text)
     done = 0
 
@@ -487,7 +490,7 @@ def compare(first: Evaluation, second: Evaluation, seed: int = 0) -> dict[str, d
             both = [(first.by_project[i].get(name), second.by_project.get(i, {}).get(name)) for i in ids]
             pairs = [(a, b) for a, b in both if a is not None and b is not None]
             if pairs:
-                compared = metrics.paired_bootstrap(*(list(side) for side in zip(*pairs, strict=True)), seed=seed)
+                compared = metrics.paired_bootstrap([a for a, _ in pairs], [b for _, b in pairs], seed)
                 out.setdefault(group, {})[name] = compared
     return out
 

@@ -294,9 +294,7 @@ def _comparison_tables(
     title = session.tr("{first} compared with {second}", first=first.version, second=second.version)
     notes = (
         session.tr("Paired on the same judgements of the {people} people that both versions know.", people=people),
-        session.tr(
-            "Difference: the first less the second, with its 95 % interval; p: how easily chance alone does it."
-        ),
+        session.tr("Difference: the first less the second, with its 95 % interval; p: how likely by chance alone."),
         session.tr("Lower is better for the Brier score and for abstaining where somebody fits."),
         session.tr("Judgements that a version has learned from flatter it."),
     )

@@ -17,11 +17,19 @@ from .session import READ_FORMATS, Page, Session, is_terminal, session_of
 
 if TYPE_CHECKING:
     from ..matcher import Matcher, Options
-    from ..records import Match, Need, Project, Suggestion
+    from ..records import Match, Need, Project, Proof, Suggestion
     from ..reports import Table
 
 #: More text than this is no need; the matcher's own limit is far below.
 _MOST_STDIN = 1 << 20
+#: From this probability on, an item of a profile is clearly about a concept.
+_CLEARLY = 0.2
+#: To rank higher: less raw score than this is not worth a word; more lines than this nobody reads.
+_LEAST_GAIN, _MOST_LIFTS = 0.2, 5
+#: The level from which expertise counts in full.
+_FULL_LEVEL = 4
+#: Characters of what is quoted a second time.
+_QUOTED = 60
 
 
 def register(app: typer.Typer) -> None:
@@ -307,7 +315,8 @@ def explain(
 ) -> None:
     """Show why a person suits a project, or why not.
 
-    Need by need: the sentence that proves it, what the score is made of, what others have more of.
+    Need by need: what is claimed and what a sentence shows, what the score is made of, what would have to
+    be in the profile to rank higher.
 
     Example: skillmatch explain P03 S07
     """
@@ -326,22 +335,25 @@ def explain(
     ranked = [m.profile.id for m in matcher.match(asked, Options(top=None)).matches]
     setting = float(session.settings["min_score"])
     bar = setting if setting >= 0 else matcher.bar(matcher.understand([full.project])[0])
-    told = _explanation(matcher, full, ranked, matcher.people[place], bar)
+    told = _explanation(matcher, full, ranked, place, bar)
     session.emit(Page(_explanation_tables(session, matcher, told), told), kind, out)
 
 
-def _explanation(
-    matcher: Matcher, full: Suggestion, ranked: Sequence[str], person: dict[str, Any], bar: float
-) -> dict[str, Any]:
+def _explanation(matcher: Matcher, full: Suggestion, ranked: Sequence[str], place: int, bar: float) -> dict[str, Any]:
     """Everything there is to say of one person and one project, as plain data."""
     from ..explain import missing
 
+    person = matcher.people[place]
     match = next((m for m in full.matches if m.profile.id == person["id"]), None)
     if match is None:
         raise NoModelError(f"This version can't rank {person['id']}.", "Run: skillmatch train")
     first = next((m for m in full.matches if m.profile.id in ranked), match)
     best = first if first is not match else None
     needs = full.project.needs
+    lacking = [
+        {"need": need, "part": part, "difference": difference} for need, part, difference in missing(match, needs, best)
+    ]
+    shown = [_need(matcher, need, match, place) for need in needs]
     return {
         "schema": "skillmatch.explanation/1",
         "model": full.model,
@@ -354,31 +366,73 @@ def _explanation(
         "people": len(ranked),
         "free": person["id"] in ranked,
         "thin": match.thin,
-        "needs": [_need(matcher, need, match) for need in needs],
+        "needs": shown,
         "better": None if best is None else {"id": best.profile.id, "score": best.score},
-        "missing": [
-            {"need": need, "part": part, "difference": difference}
-            for need, part, difference in missing(match, needs, best)
-        ],
+        "missing": lacking,
+        "to_rank_higher": _lifts(shown, lacking, best),
     }
 
 
-def _need(matcher: Matcher, need: Need, match: Match) -> dict[str, Any]:
+def _lifts(needs: Sequence[dict[str, Any]], lacking: Sequence[dict[str, Any]], best: Match | None) -> list[Any]:
+    """What the profile would have to show, by need, what counts most first: kind of lack and level (1 to 5).
+
+    Whoever is first could rise by the needs nothing is shown for; others by what the first has more of.
+    """
+    gain = {n["id"]: 0.0 for n in needs}
+    for entry in lacking:
+        gain[entry["need"]] += entry["difference"] * next(n["weight"] for n in needs if n["id"] == entry["need"])
+    out = []
+    for need in sorted(needs, key=lambda n: -gain[n["id"]]):
+        bare = need["evidence"] is None
+        if bare if best is None else gain[need["id"]] > _LEAST_GAIN:
+            lack = "nothing" if bare else "claimed only" if need["evidence"]["kind"] == "skill" else "more"
+            out.append({"need": need["id"], "lack": lack, "level": need["level"] or _FULL_LEVEL})
+    return out[:_MOST_LIFTS]
+
+
+def _held(matcher: Matcher, place: int, concept: str | None) -> tuple[Proof | None, Proof | None]:
+    """(best claim, best sentence) of a person that are clearly about a concept or its neighbours."""
+    import numpy as np
+
+    known = [c[0] for c in matcher.concepts]
+    if concept not in known:
+        return None, None
+    wanted = known.index(concept)
+    near = slice(matcher.near.indptr[wanted], matcher.near.indptr[wanted + 1])
+    stands = np.zeros(len(known), np.float32)
+    stands[matcher.near.indices[near]] = matcher.near.values[near]
+    stands[wanted] = 1
+    own = np.flatnonzero(matcher.index.owner == place)
+    about = (matcher.concept_p[own] * stands[matcher.concept_ids[own]]).sum(axis=1)
+    value = np.sqrt(about) * matcher.items.worth[own]
+    proofs = [matcher.items.proof(int(own[k])) for k in np.argsort(-value, kind="stable") if about[k] >= _CLEARLY]
+    claim = next((p for p in proofs if p.kind == "skill"), None)
+    return claim, next((p for p in proofs if p.kind != "skill"), None)
+
+
+def _proof_data(proof: Proof | None) -> dict[str, Any] | None:
+    if proof is None:
+        return None
+    return {"text": proof.text, "kind": proof.kind, "source": proof.source, "level": proof.level}
+
+
+def _need(matcher: Matcher, need: Need, match: Match, place: int) -> dict[str, Any]:
     reason = next(r for r in match.needs if r.need == need.id)
-    proof = reason.evidence
+    claim, sentence = _held(matcher, place, need.skill)
     return {
         "id": need.id,
         "text": need.text,
         "skill": need.skill,
         "weight": need.weight,
         "must": need.must,
+        "level": need.level,
         "score": reason.score,
         "raw": reason.raw,
         "baseline": matcher.ranker.baseline,
         "parts": dict(reason.parts),
-        "evidence": None
-        if proof is None
-        else {"text": proof.text, "kind": proof.kind, "source": proof.source, "level": proof.level},
+        "evidence": _proof_data(reason.evidence),
+        "claimed": _proof_data(claim),
+        "shown": _proof_data(sentence),
     }
 
 
@@ -390,6 +444,7 @@ def _explanation_tables(session: Session, matcher: Matcher, told: dict[str, Any]
         _proof_table(session, matcher, told),
         _part_table(session, told),
         *_missing_table(session, told),
+        *_lift_table(session, matcher, told),
     )
 
 
@@ -431,7 +486,11 @@ def _proof_table(session: Session, matcher: Matcher, told: dict[str, Any]) -> Ta
         proof = need["evidence"]
         said: tuple[str, ...] = (session.tr("nothing in the profile"),)
         if proof is not None:
-            said = (f"{quote(proof['text'], session.lang)} {proof['source']}".strip(), _claim(session, proof))
+            said = (
+                f"{quote(proof['text'], session.lang)} {proof['source']}".strip(),
+                _claim(session, proof),
+                *_other_side(session, need),
+            )
         what = (need["text"], f"[{label}]") if label else (need["text"],)
         rows.append((need["id"], what, _percent(session, need["score"]), said))
     return Table("Need by need", ("id", "need", "score", "evidence"), tuple(rows))
@@ -446,16 +505,50 @@ def _claim(session: Session, proof: dict[str, Any]) -> str:
     return session.tr("claimed: a skill they declare, level {level} of 5", level=proof["level"])
 
 
+def _other_side(session: Session, need: dict[str, Any]) -> Iterator[str]:
+    """Of a claim, whether a sentence bears it out; of a sentence, whether the skill is declared as well."""
+    from ..reports.content import quote, shorten
+
+    if need["skill"] is None:
+        return
+    claim, sentence = need["claimed"], need["shown"]
+    if need["evidence"]["kind"] == "skill":
+        if sentence is None:
+            yield session.tr("not evidenced: no sentence clearly shows it")
+        else:
+            text = quote(shorten(sentence["text"], _QUOTED), session.lang)
+            yield session.tr("borne out by: {text}", text=text)
+    elif claim is None:
+        yield session.tr("not claimed among their skills")
+    elif claim["level"] is None:
+        yield session.tr("claimed as well: {text}", text=quote(claim["text"], session.lang))
+    else:
+        text = quote(claim["text"], session.lang)
+        yield session.tr("claimed as well: {text}, level {level} of 5", text=text, level=claim["level"])
+
+
 def _part_table(session: Session, told: dict[str, Any]) -> Table:
     from ..reports import Table
 
-    names = list(told["needs"][0]["parts"])
-    rows = [
-        (n["id"], *(round(x, 3) for x in (n["baseline"], *(n["parts"][p] for p in names), n["raw"])))
-        for n in told["needs"]
-    ]
-    note = session.tr("Each row adds up: baseline and parts make the raw score, which gives the probability.")
-    return Table("What the scores are made of", ("id", "baseline", *names, "raw score"), tuple(rows), (note,))
+    needs = told["needs"]
+    names = list(needs[0]["parts"])
+    rows = {n["id"]: [n["baseline"], *(n["parts"][p] for p in names), n["raw"]] for n in needs}
+    notes = [session.tr("Each row adds up: baseline and parts make the raw score, which gives the probability.")]
+    if len(needs) > 1:
+        weights = [n["weight"] for n in needs]
+        columns = zip(*rows.values(), strict=True)
+        means = [sum(w * x for w, x in zip(weights, c, strict=True)) / sum(weights) for c in columns]
+        rows[session.tr("all")] = means
+        score = _percent(session, told["score"])
+        notes.append(session.tr("The last row is the mean of the needs by weight; it gives {score}.", score=score))
+    notes.append(
+        session.tr(
+            "skill: the skill asked for, claimed or shown; related skills: those near it; evidence: the one best claim "
+            "or sentence, and the level it shows; meaning, wording: how near the profile's words come."
+        )
+    )
+    cells = tuple((i, *(round(x, 3) for x in row)) for i, row in rows.items())
+    return Table("What the scores are made of", ("id", "baseline", *names, "raw score"), cells, tuple(notes))
 
 
 def _missing_table(session: Session, told: dict[str, Any]) -> tuple[Table, ...]:
@@ -466,3 +559,34 @@ def _missing_table(session: Session, told: dict[str, Any]) -> tuple[Table, ...]:
     title = session.tr("What {person}, ranked first, has more of", person=told["better"]["id"])
     rows = tuple((m["need"], session.tr(m["part"]), round(m["difference"], 3)) for m in told["missing"][:8])
     return (Table(title, ("id", "part", "raw score"), rows),)
+
+
+def _lift_table(session: Session, matcher: Matcher, told: dict[str, Any]) -> tuple[Table, ...]:
+    from ..reports import Table
+    from ..reports.content import concept_label, quote, shorten
+
+    rows = []
+    for lift in told["to_rank_higher"]:
+        need = next(n for n in told["needs"] if n["id"] == lift["need"])
+        label = concept_label(need["skill"], session.lang, matcher.labels)
+        what = label or quote(shorten(need["text"], _QUOTED), session.lang)
+        values = {"skill": what, "level": lift["level"]}
+        if lift["lack"] == "nothing":
+            said = session.tr("a sentence that shows work with {skill} at level {level}", **values)
+        elif lift["lack"] == "claimed only":
+            said = session.tr("a sentence that shows at level {level} what is only claimed: {skill}", **values)
+        else:
+            said = session.tr("a sentence that shows more than is there, at level {level}: {skill}", **values)
+        rows.append((lift["need"], said))
+    if not rows:
+        return ()
+    notes = [
+        session.tr("Levels run from 1 (heard of it) to 5 (the reference person). Only what is true belongs there.")
+    ]
+    if told["thin"]:
+        notes.insert(
+            0, session.tr("The profile is thin: any true sentence on what they do makes the score more certain.")
+        )
+    first = told["better"] is None
+    title = session.tr("What would raise the score") if first else session.tr("To rank higher, the profile would need")
+    return (Table(title, ("id", "sentence"), tuple(rows), tuple(notes)),)

@@ -118,6 +118,7 @@ class Kind:
         return len({f for c in row if isinstance(c, str) and (f := self.field(c))})
 
     def has_required(self, fields: Iterable[str]) -> bool:
+        """Whether these fields hold all that a record can't do without."""
         present = set(fields)
         return any(f in present for f in self.required) if self.any_of else present.issuperset(self.required)
 

@@ -139,6 +139,7 @@ def sync_folder(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
+    """Make the folder, readable by owner and group, unless it is there."""
     if not path.is_dir():
         path.mkdir(mode=0o770, parents=True, exist_ok=True)
         sync_folder(path.parent)

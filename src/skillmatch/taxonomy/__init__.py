@@ -6,7 +6,17 @@ concepts a text is about; ``levels`` reads from a sentence how much expertise it
 scikit-learn and answer with NumPy alone. The file format is documented in ``data/taxonomy.md``.
 """
 
-from .classify import CHANNELS, ConceptModel, Examples, TextSpace, examples, fit_concepts
+from .classify import (
+    CHANNELS,
+    TOP_CONCEPTS,
+    ConceptModel,
+    Examples,
+    NeedBatch,
+    TextSpace,
+    concept_rows,
+    examples,
+    fit_concepts,
+)
 from .concepts import Concept, Taxonomy, concept_from_dict, read_additions
 from .levels import LEVEL_WORTH, LevelModel, fit_levels
 from .names import NameIndex
@@ -14,14 +24,17 @@ from .names import NameIndex
 __all__ = [
     "CHANNELS",
     "LEVEL_WORTH",
+    "TOP_CONCEPTS",
     "Concept",
     "ConceptModel",
     "Examples",
     "LevelModel",
     "NameIndex",
+    "NeedBatch",
     "Taxonomy",
     "TextSpace",
     "concept_from_dict",
+    "concept_rows",
     "examples",
     "fit_concepts",
     "fit_levels",

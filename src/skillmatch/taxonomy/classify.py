@@ -263,3 +263,55 @@ def _bayes_postings(bayes: Any, x: Any, y: Ints, weight: Floats, n_classes: int)
     np.cumsum(np.bincount(counts.row, minlength=n_classes), out=indptr[1:])
     rows = retrieval.Sparse(indptr, counts.col[order].astype(np.int32), added[order].astype(np.float32))
     return retrieval.invert(rows, rows.values, x.shape[1]), np.log(complement).astype(np.float32)
+
+
+# --- what texts are about ---
+
+#: How many concepts are kept of each item and need; the rest of their probability is dropped.
+TOP_CONCEPTS = 8
+#: Exact names decide where they are at least this share of a text's words, and then by this much.
+NAME_COVER, NAME_SHARE = 0.5, 0.7
+
+
+def concept_rows(model: ConceptModel, texts: Sequence[str], vectors: Floats) -> tuple[NDArray[np.int32], Floats]:
+    """(ids, probabilities), each (len(texts), TOP_CONCEPTS): the concepts a text is about, most likely first.
+
+    Where exact names make up most of a text ("Ceph", "admin AD"), they take NAME_SHARE of the probability; in a longer
+    sentence a name alone says too little (measured), and the classifier has seen it anyway.
+    """
+    ids = np.zeros((len(texts), TOP_CONCEPTS), dtype=np.int32)
+    out = np.zeros((len(texts), TOP_CONCEPTS), dtype=np.float32)
+    for start in range(0, len(texts), 2048):
+        part = slice(start, start + 2048)
+        p = model.probabilities(texts[part], vectors[part])
+        for i, found in enumerate(model.named(texts[part])):
+            if found and name_cover(texts[start + i], found) >= NAME_COVER:
+                named = np.zeros(p.shape[1], dtype=np.float32)
+                for concept, share, _ in found:
+                    named[concept] += share
+                p[i] = (1 - NAME_SHARE) * p[i] + NAME_SHARE * named / named.sum()
+        k = min(TOP_CONCEPTS, p.shape[1])
+        # Stable, so that equal probabilities keep the order of the concepts.
+        best = np.argsort(-p, axis=1, kind="stable")[:, :k]
+        ids[part, :k] = best
+        out[part, :k] = np.take_along_axis(p, best, axis=1)
+    return ids, out
+
+
+def name_cover(text: str, found: Sequence[tuple[int, float, str]]) -> float:
+    """The share of a text's words that belong to exact names, 0 to 1."""
+    words = len(retrieval.tokens(text))
+    return sum(len(w.split()) * share for _, share, w in found) / words if words else 0.0
+
+
+@dataclass(frozen=True)
+class NeedBatch:
+    """Needs ready to be scored: texts, unit vectors and concept distributions, one row a need."""
+
+    texts: tuple[str, ...]
+    vectors: Floats
+    concept_ids: NDArray[np.int32]
+    concept_p: Floats
+
+    def __len__(self) -> int:
+        return len(self.texts)

@@ -7,10 +7,13 @@ each of these is worth was learned on the shipped taxonomy alone (``benchmarks/f
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -20,19 +23,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import retrieval
+from .._version import __version__
 from ..encoders import Encoder, Progress, file_sha256
 from ..errors import DamagedModelError
 from ..retrieval import Floats, Ints, Postings, load_array
 from .classify import ConceptModel
 from .concepts import Concept, Taxonomy
 from .lexicon import Lexicon, content_words
+from .merging import Merged
 
 #: What a text and an entry are compared by; every value is between 0 and 1, or a cosine.
 #: ``meaning``, ``gloss``: cosine of the whole text, as it is and glossed. ``part``, ``word``: of its best window of
 #: several words, and of one. ``chars``, ``gloss_chars``: of character n-grams. ``words``: the share of the text's word
 #: weight that a wording holds. ``covered``: the share of a wording's word weight found in the text. ``known``: the
-#: classifier's probability.
-FEATURES = ("meaning", "gloss", "part", "word", "chars", "gloss_chars", "words", "covered", "known")
+#: classifier's probability. ``few``: 0 for an entry of one wording, less the more it has: the best of forty is high
+#: by chance alone.
+FEATURES = ("meaning", "gloss", "part", "word", "chars", "gloss_chars", "words", "covered", "known", "few")
 #: Words of a window.
 _WINDOW = (1, 2, 3, 4)
 #: No text has more windows than this; a longer one is thinned evenly.
@@ -45,17 +51,19 @@ _CLAUSE = re.compile(
 )
 #: Texts embedded in one go.
 _BLOCK = 64
+#: Sources whose concepts a published skill of the same label takes the place of, where skills are shown.
+_OWN = frozenset({"skillmatch", "lab"})
 #: Bump when the layout changes; indexes of another format are fitted anew.
 _FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One skill as a search shows it. ``concept``: its index in the taxonomy; ``id`` differs from that concept's
-    where an imported skill was merged into it."""
+    """One skill as a search shows it. ``concept`` is the id of the concept that stands for it in the taxonomy:
+    another than ``id`` where an imported skill was merged into one."""
 
     id: str
-    concept: int
+    concept: str
     label_en: str
     label_fr: str
     uri: str
@@ -74,6 +82,7 @@ class Fusion:
     @classmethod
     @lru_cache(maxsize=1)
     def shipped(cls) -> Fusion:
+        """The weights that come with skillmatch."""
         data = json.loads(resources.files("skillmatch").joinpath("data/linking.json").read_text("utf-8"))
         short, long = (np.array([data[kind][f] for f in FEATURES], dtype=np.float32) for kind in ("short", "long"))
         return cls(short, long, float(data["slope"]), float(data["offset"]))
@@ -83,6 +92,7 @@ class Fusion:
         return (1 - share) * self.short + share * self.long
 
     def probability(self, total: Floats) -> Floats:
+        """Weighted sums as probabilities, 0 to 1."""
         out: Floats = (1 / (1 + np.exp(-(self.slope * total + self.offset)))).astype(np.float32)
         return out
 
@@ -98,6 +108,7 @@ class Views:
 
     @classmethod
     def of(cls, text: str, lexicon: Lexicon) -> Views:
+        """A text as it is compared: whole, glossed, and in windows."""
         clauses = [lexicon.gloss(part).split() for part in _CLAUSE.split(text)]
         found = dict.fromkeys(" ".join(c) for c in clauses if c)
         for words in clauses:
@@ -127,14 +138,16 @@ class _Wordings:
         english = [t for c in concepts for t in (c.label_en, *c.aliases_en) if t and t not in without]
         french = [t for c in concepts for t in (c.label_fr, *c.aliases_fr) if t and t not in without]
         names = [t for c in concepts for t in c.names if t not in without]
+        if not (english or french or names):
+            english = [concepts[-1].id.replace("-", " ")]
         return cls(tuple(english), tuple(french), tuple(names))
 
-    def items(self, owners: Mapping[str, set[int]], concept: int, lexicon: Lexicon) -> list[str]:
+    def items(self, owners: Mapping[str, set[str]], concept: str, lexicon: Lexicon) -> list[str]:
         """What letters and words are compared with; English comes in by its gloss where there is none."""
         # A name that is another concept's label or alias is that one's: "CUDA" is not all of GPU computing.
         names = [n for n in self.names if owners.get(retrieval.fold(n), {concept}) == {concept}]
         glosses = [] if self.english else [lexicon.gloss(t) for t in self.french]
-        return _distinct([*self.english, *self.french, *names, *glosses])
+        return _distinct([*self.english, *self.french, *names, *glosses]) or list(self.names)
 
     def meanings(self, lexicon: Lexicon) -> list[str]:
         """What sentence vectors are made of."""
@@ -143,23 +156,36 @@ class _Wordings:
         return _distinct(t for t in (*self.english, *self.french[:1], *glosses) if t) or _distinct(self.names)
 
 
-def _entries(taxonomy: Taxonomy, twins: Mapping[str, Sequence[Concept]]) -> tuple[list[Entry], list[_Wordings]]:
+def _entries(merged: Merged) -> tuple[list[Entry], list[_Wordings]]:
     entries: list[Entry] = []
     wordings: list[_Wordings] = []
-    for i, host in enumerate(taxonomy.concepts):
-        own = twins.get(host.id, ())
-        for concept in own or (host,):
-            english, french = concept.label_en or host.label_en, concept.label_fr or host.label_fr
-            entries.append(Entry(concept.id, i, english, french, concept.uri, concept.source))
-            # Of several skills merged into one concept, each keeps its own wordings to itself.
-            others = frozenset(t for c in own if c is not concept for t in c.wordings()) - {*concept.wordings()}
-            wordings.append(_Wordings.of(*dict.fromkeys((concept, host)), without=others))
+
+    def add(concept: Concept, stands: str, host: Concept, called: _Wordings) -> None:
+        english, french = concept.label_en or host.label_en, concept.label_fr or host.label_fr
+        entries.append(Entry(concept.id, stands, english, french, concept.uri, concept.source))
+        wordings.append(called)
+
+    for host in merged.taxonomy.concepts:
+        twins = merged.twins.get(host.id, ())
+        same = [t.concept for t in twins if t.exact]
+        for twin in (t.concept for t in twins if not t.exact):
+            add(twin, twin.id, twin, _Wordings.of(twin))
+        # What is published under an address of its own stays to be found under it; our own concept gives way to it.
+        shown = same if same and host.source in _OWN else [host, *same]
+        for concept in shown:
+            others = {w for t in twins if t.concept is not concept for w in t.concept.wordings()}
+            left = frozenset(others - {*concept.wordings()} if concept is not host else others - _labels(host))
+            add(concept, host.id, host, _Wordings.of(*dict.fromkeys((concept, host)), without=left))
     return entries, wordings
 
 
-def _owners(entries: Sequence[Entry], wordings: Sequence[_Wordings]) -> dict[str, set[int]]:
+def _labels(concept: Concept) -> set[str]:
+    return {concept.label_en, concept.label_fr}
+
+
+def _owners(entries: Sequence[Entry], wordings: Sequence[_Wordings]) -> dict[str, set[str]]:
     """The concepts that each label or alias, folded, belongs to."""
-    owners: dict[str, set[int]] = {}
+    owners: dict[str, set[str]] = {}
     for entry, own in zip(entries, wordings, strict=True):
         for text in (*own.english, *own.french):
             owners.setdefault(retrieval.fold(text), set()).add(entry.concept)
@@ -201,23 +227,22 @@ class LabelIndex:
     @classmethod
     def fit(
         cls,
-        taxonomy: Taxonomy,
+        taxonomy: Taxonomy | Merged,
         encoder: Encoder,
         progress: Progress | None = None,
         *,
-        twins: Mapping[str, Sequence[Concept]] | None = None,
         lexicon: Lexicon | None = None,
         fusion: Fusion | None = None,
     ) -> LabelIndex:
-        """Embed and index every wording.
+        """Embed and index every wording. Skills that were merged into others keep entries of their own.
 
-        ``twins``: imported skills by the id of the concept they were merged into; each becomes an entry in its place.
         ``lexicon``: learned from the taxonomy unless given. Raises ``ValueError`` where there is no concept.
         """
-        if not len(taxonomy):
+        merged = taxonomy if isinstance(taxonomy, Merged) else Merged(taxonomy)
+        if not len(merged.taxonomy):
             raise ValueError("a taxonomy without concepts can't be indexed")
-        lexicon = lexicon or Lexicon.of(taxonomy)
-        entries, wordings = _entries(taxonomy, twins or {})
+        lexicon = lexicon or Lexicon.of(merged.taxonomy)
+        entries, wordings = _entries(merged)
         owners = _owners(entries, wordings)
         items = [w.items(owners, entry.concept, lexicon) for entry, w in zip(entries, wordings, strict=True)]
         meanings = [w.meanings(lexicon) for w in wordings]
@@ -238,15 +263,21 @@ class LabelIndex:
         )
 
     def link(
-        self, texts: Sequence[str], encoder: Encoder, model: ConceptModel | None = None, top: int = 10
+        self,
+        texts: Sequence[str],
+        encoder: Encoder,
+        top: int = 10,
+        *,
+        model: ConceptModel | None = None,
+        concepts: Sequence[str] = (),
     ) -> list[list[tuple[int, float]]]:
         """For each text the ``top`` likeliest (index into ``entries``, score in [0, 1]), best first, ties by index.
 
-        ``model`` adds what the concept classifier knows; it must be of the same taxonomy.
+        ``model`` adds what the concept classifier knows of the ``concepts`` (their ids, in its order).
         """
         views = [Views.of(t, self.lexicon) for t in texts]
         out: list[list[tuple[int, float]]] = []
-        for view, features in zip(views, self._features(views, encoder, model), strict=True):
+        for view, features in zip(views, self._features(views, encoder, model, concepts), strict=True):
             total = features @ self.fusion.weights(view.long)
             count = min(top, len(total))
             among = np.flatnonzero(total >= np.partition(total, -count)[-count]) if count else np.zeros(0, np.int64)
@@ -255,20 +286,34 @@ class LabelIndex:
             out.append([(int(i), float(s)) for i, s in zip(best, scores, strict=True)])
         return out
 
-    def features(self, texts: Sequence[str], encoder: Encoder, model: ConceptModel | None = None) -> Iterator[Floats]:
+    def features(
+        self,
+        texts: Sequence[str],
+        encoder: Encoder,
+        *,
+        model: ConceptModel | None = None,
+        concepts: Sequence[str] = (),
+    ) -> Iterator[Floats]:
         """For each text (entries, len(FEATURES)): what ``link`` weighs."""
-        yield from self._features([Views.of(t, self.lexicon) for t in texts], encoder, model)
+        yield from self._features([Views.of(t, self.lexicon) for t in texts], encoder, model, concepts)
 
-    def _features(self, views: Sequence[Views], encoder: Encoder, model: ConceptModel | None) -> Iterator[Floats]:
-        concept = np.array([e.concept for e in self.entries])
+    def _features(
+        self, views: Sequence[Views], encoder: Encoder, model: ConceptModel | None, concepts: Sequence[str]
+    ) -> Iterator[Floats]:
+        place_of = {c: i for i, c in enumerate(concepts)}
+        column = np.array([place_of.get(e.concept, -1) for e in self.entries])
         matrix = np.asarray(self.vectors, dtype=np.float32).T
+        count = np.diff(np.append(self.item_starts, self.chars.n_items))
+        few = (-np.log(count) / np.log(100)).astype(np.float32)
         # In blocks, so that a long file neither waits for its last line nor fills the memory.
         for start in range(0, len(views), _BLOCK):
             block = views[start : start + _BLOCK]
             place = {t: i for i, t in enumerate(dict.fromkeys(t for v in block for t in (v.text, v.gloss, *v.windows)))}
             vectors = encoder.encode(list(place), "query")
             whole = vectors[[place[v.text] for v in block]]
-            known = model.probabilities([v.text for v in block], whole) if model is not None else None
+            known = np.zeros((len(block), len(self.entries)), dtype=np.float32)
+            if model is not None:
+                known[:, column >= 0] = model.probabilities([v.text for v in block], whole)[:, column[column >= 0]]
             letters, words, covered = self._postings(block)
             for i, view in enumerate(block):
                 one, several = ([place[w] for w in view.windows if (" " in w) == many] for many in (False, True))
@@ -276,8 +321,7 @@ class LabelIndex:
                 parts = vectors[several] if several else single
                 gloss = vectors[[place[view.gloss]]] if view.replaced else whole[i : i + 1]
                 features = [self._meant(v @ matrix) for v in (whole[i : i + 1], gloss, parts, single)]
-                features += [letters[i], letters[len(block) + i], words[i], covered[i]]
-                features.append(known[i, concept] if known is not None else np.zeros(len(concept), np.float32))
+                features += [letters[i], letters[len(block) + i], words[i], covered[i], known[i], few]
                 yield np.stack(features, axis=1)
 
     def _postings(self, views: Sequence[Views]) -> tuple[Floats, Floats, Floats]:
@@ -338,11 +382,39 @@ class LabelIndex:
                     f"{path} is missing or differs from the digest written when it was made.",
                     "Delete that folder and run: skillmatch train",
                 )
-        arrays = {n: load_array(folder / f"labels_{n}.npy") for n in cls._ARRAYS}
-        entries = tuple(Entry(*row) for row in _read_json(folder / "labels_entries.json"))
-        postings = {n: Postings.load(folder, f"labels_{n}", int(info["items"])) for n in cls._POSTINGS}
-        lexicon = Lexicon.load(folder / "labels_lexicon.json")
-        return cls(entries=entries, lexicon=lexicon, fusion=Fusion.shipped(), **arrays, **postings)
+        vectors, vector_starts, item_starts = (load_array(folder / f"labels_{n}.npy") for n in cls._ARRAYS)
+        chars, words, covered = (Postings.load(folder, f"labels_{n}", int(info["items"])) for n in cls._POSTINGS)
+        return cls(
+            tuple(Entry(*row) for row in _read_json(folder / "labels_entries.json")),
+            Lexicon.load(folder / "labels_lexicon.json"),
+            vectors,
+            vector_starts,
+            item_starts,
+            chars,
+            words,
+            covered,
+            Fusion.shipped(),
+        )
+
+
+def index_folder(folder: Path, merged: Merged, encoder: Encoder, progress: Progress | None = None) -> Path:
+    """Where under ``folder`` the index of this taxonomy, encoder and release is kept; fitted first if it is not there
+    yet, whole or not at all."""
+    twins = {host: [asdict(t) for t in some] for host, some in merged.twins.items()}
+    content = json.dumps([[asdict(c) for c in merged.taxonomy.concepts], twins], sort_keys=True, ensure_ascii=False)
+    state = f"{_FORMAT}\0{__version__}\0{encoder.fingerprint}\0{content}".encode()
+    target = folder / f"labels-{hashlib.blake2b(state, digest_size=8).hexdigest()}"
+    if (target / "labels.json").is_file():
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".labels-", dir=folder))
+    try:
+        LabelIndex.fit(merged, encoder, progress).save(temporary)
+        temporary.chmod(0o755)
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
 
 
 def _dump(path: Path, value: object) -> None:

@@ -33,6 +33,7 @@ class NameIndex:
 
     @classmethod
     def build(cls, taxonomy: Taxonomy) -> NameIndex:
+        """Every wording of every concept, of at most seven words."""
         entries: set[tuple[int, int, int]] = set()
         for i, concept in enumerate(taxonomy.concepts):
             for text in concept.wordings():

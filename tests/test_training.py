@@ -1,0 +1,480 @@
+"""From a workspace's files to a version, on the toy world: what is embedded again, what is promoted, what is kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import skillmatch
+import toy_world as toy
+from skillmatch import training
+from skillmatch.errors import DamagedModelError, DataError, ModelError, SkillmatchError, UsageError
+from skillmatch.matcher import Matcher, Options
+from skillmatch.ranking import FEATURES, Ranker, fit_ranker
+from skillmatch.records import Evidence, Judgement, Profile, Project, SkillClaim
+from skillmatch.runtime import Workspace, load_settings
+from skillmatch.store import Store
+from skillmatch.taxonomy import Taxonomy
+from skillmatch.training import (
+    FEWEST_PROJECTS,
+    Report,
+    compare,
+    concept_models,
+    evaluate,
+    fit_to_judgements,
+    judged_projects,
+    language,
+    save_pipeline,
+    train,
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _toy_taxonomy() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Taxonomy, "shipped", classmethod(lambda cls: toy.taxonomy()))
+        yield
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """Nothing trained yet."""
+    return toy.write_workspace(tmp_path / "lab")
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory, _toy_taxonomy: None) -> tuple[Workspace, Report]:
+    """A workspace with a first version, and what its training said."""
+    made = toy.write_workspace(tmp_path_factory.mktemp("toy") / "lab")
+    return made, run(made)
+
+
+@pytest.fixture
+def trained(first: tuple[Workspace, Report], tmp_path: Path) -> Workspace:
+    """A copy of it that a test may change; its version is ``Store(...).current()``."""
+    shutil.copytree(first[0].root, tmp_path / "trained")
+    return Workspace(tmp_path / "trained")
+
+
+def run(workspace: Workspace, **options: bool) -> Report:
+    return train(workspace, load_settings(workspace, environment={}), **options)
+
+
+def files(workspace: Workspace, *left_out: str) -> dict[str, bytes]:
+    found = (p for p in workspace.models.rglob("*") if p.is_file() and not set(p.parts) & set(left_out))
+    return {p.relative_to(workspace.models).as_posix(): p.read_bytes() for p in found}
+
+
+def worse_people() -> list[Profile]:
+    """Everybody has become an expert of the next trade, whatever the judgements say."""
+    people = {p.id: p for p in toy.people()}
+    n = len(toy.TRADES)
+    return [
+        replace(p, skills=people[f"{p.id[0]}{(int(p.id[1]) + 1) % n}"].skills, evidence=other.evidence)
+        for p in people.values()
+        for other in (people[f"{p.id[0]}{(int(p.id[1]) + 1) % n}"],)
+    ]
+
+
+# --- a version ----------------------------------------------------------------------------------------
+
+
+def test_the_first_version_answers(first):
+    workspace, report = first
+    assert (report.promoted, report.unchanged, report.previous) == (True, False, None)
+    assert report.reason == "the first version"
+    assert report.people == 20
+    assert report.items == sum(len(p.skills) + len(p.evidence) for p in toy.people())
+    assert report.embedded > 0
+    matcher = skillmatch.load(workspace.root)
+    assert matcher.version == report.version
+    for trade in toy.TRADES:
+        for text in toy.REQUESTS[trade]:
+            assert matcher.match(text).matches[0].profile.id == toy.expert(trade)
+    events = [(e["event"], e["version"]) for e in Store(workspace.models).history()]
+    assert events == [("trained", report.version), ("promoted", report.version)]
+
+
+def test_the_manifest_says_what_it_was_made_from(first):
+    workspace, report = first
+    manifest = Store(workspace.models).verify(report.version)
+    assert manifest["encoder"] == "hashing-256"
+    assert manifest["people"] == 20
+    assert manifest["seed"] == 0
+    assert manifest["skillmatch"] == skillmatch.__version__
+    assert set(manifest["libraries"]) >= {"numpy", "scikit-learn"}
+    text = json.dumps(manifest)
+    assert str(workspace.root) not in text
+    assert "Expert" not in text
+
+
+def test_nothing_changed(trained):
+    current = Store(trained.models).current()
+    before = files(trained, ".lock")
+    again = run(trained)
+    assert (again.unchanged, again.promoted, again.version, again.embedded) == (True, True, current, 0)
+    assert files(trained, ".lock") == before
+
+
+def test_only_what_changed_is_embedded(first, trained):
+    people = toy.people()
+    changed = replace(people[0], evidence=(*people[0].evidence, Evidence("Un texte tout neuf sur le stockage")))
+    toy.write_workspace(trained.root, [changed, *people[1:], Profile("Z1", skills=(SkillClaim("CUDA"),))])
+    second = run(trained)
+    assert second.embedded == 1  # "CUDA" is known from another profile
+    assert second.version != first[1].version
+    assert (second.people, second.previous, second.promoted) == (21, first[1].version, True)
+    assert "not worse" in second.reason
+
+
+def test_full_embeds_everything_again(first, trained):
+    again = run(trained, full=True)
+    assert again.embedded == first[1].embedded > 0
+    assert (again.version, again.unchanged) == (first[1].version, True)
+
+
+def test_the_bar_shows_progress(workspace):
+    seen: list[tuple[str, int, int]] = []
+    train(workspace, load_settings(workspace, environment={}), stage=lambda *s: seen.append(s))
+    for name in ("taxonomy", "profiles"):
+        counts = [done for stage, done, _ in seen if stage == name]
+        total = {t for stage, _, t in seen if stage == name}
+        assert counts == sorted(counts)
+        assert {counts[-1]} == total
+    assert [s for s, *_ in dict.fromkeys((s, 0) for s, *_ in seen)] == ["taxonomy", "profiles", "version"]
+
+
+# --- better or worse ----------------------------------------------------------------------------------
+
+
+def test_a_worse_version_is_kept_aside(first, trained):
+    toy.write_workspace(trained.root, worse_people())
+    second = run(trained)
+    assert (second.promoted, second.unchanged) == (False, False)
+    assert "worse than" in second.reason
+    assert "nDCG@5" in second.reason
+    store = Store(trained.models)
+    assert store.current() == first[1].version
+    assert second.version in store.versions()
+    assert [e["event"] for e in store.history()] == ["trained", "promoted", "trained"]
+    forced = run(trained, force=True)
+    assert (forced.promoted, forced.version) == (True, second.version)
+    assert store.current() == second.version
+    assert "forced" in store.history()[-1]["why"]
+
+
+def test_too_few_judgements_tell_nothing(workspace):
+    kept = [j for j in toy.judgements() if j[0] in {f"P{i}f" for i in range(FEWEST_PROJECTS - 1)}]
+    rows = ["project_id,profile_id,grade", *(",".join(map(str, j)) for j in kept)]
+    (workspace.data / "judgements.csv").write_text("\n".join(rows), "utf-8")
+    first = run(workspace)
+    assert first.metrics is None
+    assert first.ranker == "shipped"
+    judgements = (workspace.data / "judgements.csv").read_text("utf-8")
+    toy.write_workspace(workspace.root, worse_people())
+    (workspace.data / "judgements.csv").write_text(judgements, "utf-8")
+    second = run(workspace)
+    assert second.promoted
+    assert "unjudged" in second.reason
+
+
+def test_without_judgements_the_shipped_parameters_serve(workspace):
+    (workspace.data / "judgements.csv").unlink()
+    report = run(workspace)
+    assert (report.ranker, report.metrics) == ("shipped", None)
+    folder = Store(workspace.models).folder(report.version)
+    assert not list(folder.glob("*.skops"))
+    assert Ranker.from_dict(json.loads((folder / "ranker.json").read_text("utf-8"))).as_dict() == (
+        Ranker.shipped().as_dict()
+    )
+
+
+def test_a_damaged_version_before_does_not_stop_the_next(first, trained):
+    path = Store(trained.models).folder(first[1].version) / "people.json"
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(DamagedModelError):
+        skillmatch.load(trained.root)
+    toy.write_workspace(trained.root, worse_people())
+    report = run(trained)
+    assert report.promoted
+    assert "can't be opened" in report.reason
+    assert skillmatch.load(trained.root).version == report.version
+
+
+# --- nothing half done --------------------------------------------------------------------------------
+
+
+def test_a_dry_run_makes_no_version(workspace, first, trained):
+    report = run(workspace, dry_run=True)
+    assert (report.version, report.promoted) == (None, False)
+    assert report.people == 20
+    assert {n.split("/")[0] for n in files(workspace)} <= {"cache", ".lock"}
+    before = files(trained, "cache", ".lock")
+    toy.write_workspace(trained.root, worse_people())
+    assert run(trained, dry_run=True, force=True).version is None
+    assert files(trained, "cache", ".lock") == before
+    assert Store(trained.models).current() == first[1].version
+
+
+def test_wrong_data_writes_nothing(workspace):
+    (workspace.data / "judgements.csv").write_text("project_id,profile_id,grade\nP0f,E0,9\n", "utf-8")
+    with pytest.raises(DataError):
+        run(workspace)
+    assert not workspace.models.exists()
+
+
+def test_nobody_who_may_be_shown(workspace):
+    toy.write_workspace(workspace.root, [replace(p, consent=False) for p in toy.people()])
+    (workspace.data / "judgements.csv").unlink()
+    with pytest.raises(UsageError, match="nobody to match"):
+        run(workspace)
+    assert not (workspace.models / "versions").exists()
+
+
+def test_a_version_that_answers_differently_is_not_kept(trained, monkeypatch):
+    before = files(trained, "cache", ".lock")
+    toy.write_workspace(trained.root, worse_people())
+    load = Matcher.load.__func__
+
+    def other(cls, *arguments):
+        opened = load(cls, *arguments)
+        return replace(opened, ranker=replace(opened.ranker, baseline=opened.ranker.baseline + 1e-9))
+
+    monkeypatch.setattr(Matcher, "load", classmethod(other))
+    with pytest.raises(ModelError, match="answers differently"):
+        run(trained)
+    assert files(trained, "cache", ".lock") == before
+
+
+@pytest.mark.parametrize("where", ["taxonomy", "profiles", "version"])
+def test_an_interrupted_training_leaves_no_version(workspace, where):
+    def stop(name: str, done: int, total: int) -> None:
+        if name == where:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(workspace, load_settings(workspace, environment={}), stage=stop)
+    assert Store(workspace.models).versions() == []
+    assert not [p for p in workspace.models.rglob(".*") if p.name not in {".lock"}]
+    assert run(workspace).promoted
+
+
+# --- the classifiers of a taxonomy --------------------------------------------------------------------
+
+
+def test_classifiers_are_fitted_once(tmp_path, monkeypatch):
+    concept_models(tmp_path, toy.taxonomy(), toy.ENCODER)
+    (folder,) = tmp_path.iterdir()
+    monkeypatch.setattr(training, "fit_concepts", None)
+    model, levels = concept_models(tmp_path, toy.taxonomy(), toy.ENCODER)
+    texts = ["Ceph", "Responsable"]
+    vectors = toy.ENCODER.encode(texts)
+    fitted, levels_fitted = toy.models()
+    assert np.array_equal(model.probabilities(texts, vectors), fitted.probabilities(texts, vectors))
+    assert np.array_equal(levels.worth(texts, vectors), levels_fitted.worth(texts, vectors))
+    monkeypatch.undo()
+    smaller = Taxonomy(toy.taxonomy().concepts[:4])
+    assert concept_models(tmp_path, smaller, toy.ENCODER)[0].n_concepts == 4
+    assert len(list(tmp_path.iterdir())) == 2
+    assert folder.is_dir()
+
+
+def test_half_a_classifier_is_never_kept(tmp_path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    for name in ("fit_concepts", "fit_levels"):
+        with monkeypatch.context() as patch:
+            patch.setattr(training, name, fail)
+            with pytest.raises(OSError, match="disk full"):
+                concept_models(tmp_path / "cache", toy.taxonomy(), toy.ENCODER)
+    with monkeypatch.context() as patch:
+        patch.setattr(training.LevelModel, "save", fail)
+        with pytest.raises(OSError, match="disk full"):
+            concept_models(tmp_path / "cache", toy.taxonomy(), toy.ENCODER)
+    assert not (tmp_path / "cache").exists() or list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_damaged_classifier_is_fitted_again_or_told_how(trained):
+    """Not "run: skillmatch train" to somebody who just did."""
+    (folder,) = trained.models.glob("cache/concepts-*")
+    (folder / "concepts_discriminant.npy").unlink()
+    hint = "--full"
+    try:
+        assert run(trained).unchanged
+    except SkillmatchError as error:
+        hint = error.hint
+    assert "--full" in hint or folder.name in hint
+
+
+# --- learning from judgements -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def judged():
+    projects = [Project(p["id"], description=p["description"]) for p in toy.projects()]
+    return judged_projects(toy.everyone(), projects, [Judgement(*j) for j in toy.judgements()])
+
+
+def test_judged_pairs(judged):
+    assert [j.project.id for j in judged] == [p["id"] for p in toy.projects()]
+    place = {p["id"]: i for i, p in enumerate(toy.everyone().people)}
+    first = judged[0]
+    grades = {place[who]: grade for project, who, grade in toy.judgements() if project == "P0f"}
+    assert dict(zip(first.people.tolist(), first.grades.tolist(), strict=True)) == grades
+    features, _ = toy.everyone().features(toy.everyone().understand([first.project])[0])
+    assert np.allclose(first.x, features[0, first.people], atol=1e-6)
+
+
+def test_judgements_of_unknown_people_are_left_out():
+    project = Project("P1", description="Ceph")
+    strangers = [Judgement("P1", "nobody", 3), Judgement("P9", "E1", 3)]
+    assert judged_projects(toy.everyone(), [project], strangers) == []
+    (one,) = judged_projects(toy.everyone(), [project], [*strangers, Judgement("P1", "E1", 2)])
+    assert one.grades.tolist() == [2]
+
+
+def test_features_of_a_project_are_its_needs_by_weight():
+    needs = (skillmatch.Need("a", "Ceph", weight=3), skillmatch.Need("b", "CUDA", weight=1))
+    m = toy.everyone()
+    (one,) = judged_projects(m, [Project("P", needs=needs)], [Judgement("P", "E1", 3)])
+    raw = next(x.raw for x in m.match(Project("P", needs=needs), Options(top=None)).matches if x.profile.id == "E1")
+    assert float(m.ranker.raw(one.x)[0]) == pytest.approx(raw, abs=1e-5)
+
+
+def test_few_judgements_move_nothing(judged):
+    ranker, pipeline, figures = fit_to_judgements(toy.everyone(), judged[: FEWEST_PROJECTS - 1], 0)
+    assert ranker is toy.everyone().ranker
+    assert (pipeline, figures) == (None, None)
+    nobody_fits = [replace(j, grades=j.grades * 0) for j in judged]
+    assert fit_to_judgements(toy.everyone(), nobody_fits, 0)[2] is None
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_correction_is_kept_only_where_it_ranks_no_worse(judged, seed):
+    chance = np.random.default_rng(seed)
+    noise = [replace(j, grades=chance.permutation(j.grades)) for j in judged]
+    for given in (judged, noise):
+        ranker, pipeline, figures = fit_to_judgements(toy.everyone(), given, seed)
+        kept = figures["ndcg@5_corrected"] >= figures["ndcg@5_shipped"]
+        assert (pipeline is not None) is kept
+        assert (ranker is not toy.everyone().ranker) is kept
+        assert figures["judged_projects"] == len(given)
+        low, high = figures["difference"][1:]
+        assert low <= figures["difference"][0] <= high
+
+
+def test_what_is_learned_does_not_depend_on_the_order_of_projects(judged):
+    """Nor on which of them stand beside each other in the file: they are held out together by what they are."""
+    chance = np.random.default_rng(5)
+    noise = [replace(j, grades=chance.permutation(j.grades)) for j in judged]
+    ranker, _, figures = fit_to_judgements(toy.everyone(), noise, 0)
+    for _ in range(2):
+        shuffled = [noise[i] for i in chance.permutation(len(noise))]
+        other, _, told = fit_to_judgements(toy.everyone(), shuffled, 0)
+        assert told["ndcg@5_corrected"] == pytest.approx(figures["ndcg@5_corrected"], abs=1e-9)
+        assert told["difference"] == pytest.approx(figures["difference"], abs=1e-9)
+        assert other.as_dict() == ranker.as_dict()
+
+
+def test_a_correction_is_gentle_and_keeps_the_meaning_of_a_probability(judged):
+    shipped = toy.everyone().ranker
+    corrected, _ = training._corrected(shipped, judged)
+    x = np.vstack([j.x for j in judged])
+    before, after = (r.probability(r.raw(x), 1) for r in (shipped, corrected))
+    assert np.corrcoef(before, after)[0, 1] > 0.9
+    assert abs(before.mean() - after.mean()) < 0.1
+    assert np.array_equal(corrected.relevance, shipped.relevance)
+    assert corrected.bars == shipped.bars
+    assert f"{len(judged)} projects" in corrected.origin
+
+
+def test_the_kept_pipeline_opens_without_trust(tmp_path):
+    import skops.io
+
+    rng = np.random.default_rng(0)
+    x = rng.random((60, len(FEATURES))).astype(np.float32)
+    grades = np.round(3 * x[:, 0])
+    one, other = fit_ranker(x, grades), fit_ranker(x, grades)
+    save_pipeline(tmp_path / "one.skops", one)
+    save_pipeline(tmp_path / "other.skops", other)
+    assert (tmp_path / "one.skops").read_bytes() == (tmp_path / "other.skops").read_bytes()
+    assert skops.io.get_untrusted_types(file=tmp_path / "one.skops") == []
+    again = skops.io.load(tmp_path / "one.skops", trusted=[])
+    assert np.array_equal(again.predict_proba(x), one.predict_proba(x))
+    save_pipeline(tmp_path / "third.skops", fit_ranker(x, 3 - grades))
+    assert (tmp_path / "third.skops").read_bytes() != (tmp_path / "one.skops").read_bytes()
+
+
+# --- evaluation ---------------------------------------------------------------------------------------
+
+
+def toy_evaluation(matcher: Matcher | None = None, judgements=None, **options):
+    projects = [Project(p["id"], description=p["description"]) for p in toy.projects()]
+    rows = [Judgement(*j) for j in (toy.judgements() if judgements is None else judgements)]
+    return evaluate(matcher or toy.everyone(), projects, rows, **options)
+
+
+def test_a_perfect_ranking_has_perfect_figures():
+    found = toy_evaluation()
+    assert (found.version, found.projects) == ("toy", 20)
+    everything = found.groups["all"]
+    assert everything["mrr"].mean == 1
+    assert everything["need coverage"].mean == 1
+    assert everything["ndcg@5"].mean > 0.9
+    assert everything["mrr"].count == 20
+    assert set(found.groups) >= {"all", "family: asr"}
+    assert found.abstention["abstained where somebody fits"] == 0
+    assert np.isnan(found.abstention["abstained where nobody fits"])
+    for metric in everything.values():
+        assert metric.low <= metric.mean <= metric.high
+
+
+def test_a_bad_ranking_has_bad_figures():
+    found = toy_evaluation(toy.matcher(worse_people()))
+    assert found.groups["all"]["ndcg@5"].mean < 0.5
+    difference = compare(found, toy_evaluation())["all"]["ndcg@5"]
+    assert difference.difference < -0.3
+    assert difference.high < 0
+    assert compare(found, found)["all"]["ndcg@5"].difference == 0
+
+
+def test_abstaining_where_nobody_fits_is_right():
+    lab = toy.matcher(toy.people(["welding"]))
+    nobody = [(f"P{toy.TRADES.index('welding')}f", "E1", 0)]
+    found = toy_evaluation(lab, nobody)
+    assert found.abstention["abstained where nobody fits"] == 1
+    assert found.groups == {}
+
+
+def test_people_may_be_narrowed():
+    some = frozenset({"B0", "B1"})
+    found = toy_evaluation(judgements=[("P0f", "E0", 3), ("P0f", "B0", 3), ("P0f", "B1", 0)], people=some)
+    assert found.groups["all"]["mrr"].mean == 1
+
+
+def test_nothing_to_evaluate():
+    with pytest.raises(UsageError, match="judgements"):
+        toy_evaluation(judgements=[("P77", "E0", 3)])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Porter notre code de reconstruction sur GPU", "fr"),
+        ("Port our reconstruction code to GPUs for the farm", "en"),
+        ("L’équipe a besoin d'aide pour la ferme", "fr"),
+        ("Nous cherchons de l'aide pour la ferme, we need help with the cluster of the lab", "mixed"),
+        ("CUDA", "en"),
+        ("", "en"),
+    ],
+)
+def test_language(text, expected):
+    assert language(text) == expected
