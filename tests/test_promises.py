@@ -24,7 +24,6 @@ from skillmatch.records import Evidence, Need, Profile, Project, SkillClaim, Sug
 from skillmatch.runtime import Workspace
 from skillmatch.sources import read_workspace
 from skillmatch.store import Store
-from skillmatch.training import fit_to_judgements, judged_projects
 
 EVERYONE = Options(top=None)
 TESTS = Path(__file__).parent
@@ -127,23 +126,6 @@ def test_shuffled_questions_the_same_answers():
         shuffled, toy.everyone().match_many([QUESTIONS[i] for i in shuffled], EVERYONE, block=5), strict=True
     ):
         same(toy.everyone().match(QUESTIONS[i], EVERYONE), answer, NOISE)
-
-
-def test_shuffled_judgements_and_projects_teach_the_same(trained_lab):
-    """Which projects are held out together must not depend on the order of a file's rows."""
-    matcher = skillmatch.load(trained_lab)
-    data = read_workspace(Workspace(trained_lab))
-    judgements, projects = list(data.judgements), list(data.projects)
-    ranker, _, figures = fit_to_judgements(matcher, judged_projects(matcher, projects, judgements), 0)
-    random.Random(4).shuffle(judgements)
-    by_judgements, _, told = fit_to_judgements(matcher, judged_projects(matcher, projects, judgements), 0)
-    assert told == figures
-    assert by_judgements.as_dict() == ranker.as_dict()
-    random.Random(4).shuffle(projects)
-    by_projects, _, told = fit_to_judgements(matcher, judged_projects(matcher, projects, judgements), 0)
-    assert told["ndcg@5_corrected"] == pytest.approx(figures["ndcg@5_corrected"], abs=1e-6)
-    assert by_projects.origin == ranker.origin
-    assert by_projects.coef == pytest.approx(ranker.coef, abs=1e-3)
 
 
 # --- ties broken by id --------------------------------------------------------------------------------
@@ -259,22 +241,36 @@ def test_labels_rank_alike_in_both_languages():
 
 # --- no network at run time ---------------------------------------------------------------------------
 
-_TOY_RUN = OFFLINE + (
-    "import toy_world, pathlib\n"
-    "from skillmatch.cli.run import run\n"
-    "toy_world.use_toy_taxonomy()\n"
-    "toy_world.write_workspace(pathlib.Path(sys.argv[1]))\n"
-    "assert run(['--workspace', sys.argv[1], 'train']) == 0\n"
-)
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two toy workspaces, each trained and asked in an offline process of its own, with its own hash seed and clock.
 
-def test_no_network_is_needed(tmp_path):
-    script = _TOY_RUN + (
-        "assert run(['--workspace', sys.argv[1], 'suggest', 'exploiter un stockage objet', '--format', 'json']) == 0\n"
-        "assert run(['--workspace', sys.argv[1], 'batch', sys.argv[1] + '/data/projects.json', '--top', '1']) == 0\n"
+    The second holds one person more, who has not consented.
+    """
+    script = OFFLINE + (
+        "import pathlib, toy_world, test_promises\n"
+        "from skillmatch.cli.run import run\n"
+        "toy_world.use_toy_taxonomy()\n"
+        "more = [test_promises.PRIVATE] if sys.argv[2] == '2' else []\n"
+        "root = toy_world.write_workspace(pathlib.Path(sys.argv[1]), [*toy_world.people(), *more]).root\n"
+        "at = ['--workspace', str(root)]\n"
+        "assert run([*at, 'train']) == 0\n"
+        "assert run([*at, 'suggest', 'exploiter un stockage objet', '--out', str(root / 'answer.json')]) == 0\n"
+        "batch = [*at, 'batch', str(root / 'data' / 'projects.json'), '--top', 'all']\n"
+        "assert run([*batch, '--out', str(root / 'answers.jsonl')]) == 0\n"
     )
-    done = run_script(script, tmp_path / "lab")
-    assert '"E1"' in done.stdout
+    roots = tuple(tmp_path_factory.mktemp(f"run {n}") / "lab" for n in (1, 2))
+    for n, root in enumerate(roots, start=1):
+        run_script(script, root, n, PYTHONHASHSEED=str(n), TZ=f"UTC+{n}")
+    return roots[0], roots[1]
+
+
+def test_no_network_is_needed(runs):
+    for root in runs:
+        answer = json.loads((root / "answer.json").read_text("utf-8"))
+        assert answer["matches"][0]["profile"]["id"] == toy.expert("ceph")
+        assert len((root / "answers.jsonl").read_text("utf-8").splitlines()) == len(toy.projects())
 
 
 @pytest.mark.real_encoder
@@ -348,16 +344,10 @@ def test_without_consent_nobody_is_embedded_or_shown():
         assert "ZX81" in [m.profile.id for m in toy.matcher([*toy.people(), free]).match("Ceph").matches]
 
 
-def test_without_consent_nobody_is_in_any_file(tmp_path):
-    script = OFFLINE + (
-        "import toy_world, pathlib, test_promises\n"
-        "from skillmatch.cli.run import run\n"
-        "toy_world.use_toy_taxonomy()\n"
-        "toy_world.write_workspace(pathlib.Path(sys.argv[1]), [*toy_world.people(), test_promises.PRIVATE])\n"
-        "assert run(['--workspace', sys.argv[1], 'train']) == 0\n"
-    )
-    run_script(script, tmp_path)
-    held = {p: p.read_bytes() for p in (tmp_path / "models").rglob("*") if p.is_file()}
+def test_without_consent_nobody_is_in_any_file(runs):
+    root = runs[1]
+    assert "Zéphyrine" in (root / "data" / "profiles.json").read_text("utf-8")
+    held = {p: p.read_bytes() for p in root.rglob("*") if p.is_file() and p.parent.name != "data"}
     words = ["ZX81", "Zéphyrine", "Wojnarowska", "frobnicating", "quuxage"]
     traces = [w.encode() for w in words] + [json.dumps(w).strip('"').encode() for w in words]
     texts = ["frobnicating", PRIVATE.evidence[0].text]
@@ -373,39 +363,37 @@ def test_without_consent_nobody_is_in_any_file(tmp_path):
 # --- the same data and seed: the same version ---------------------------------------------------------
 
 
-def test_two_fresh_workspaces_have_the_same_manifest(tmp_path):
-    """Whatever the folder, the process's hash seed and the clock."""
-    manifests = []
-    for n in (1, 2):
-        run_script(_TOY_RUN, tmp_path / f"lab {n}", PYTHONHASHSEED=str(n), TZ=f"UTC+{n}")
-        store = Store(tmp_path / f"lab {n}" / "models")
-        manifests.append(store.verify(store.current() or ""))
+def test_two_fresh_workspaces_have_the_same_manifest(runs):
+    """Whatever the folder, the process's hash seed and the clock; who has not consented makes no difference."""
+    stores = [Store(root / "models") for root in runs]
+    manifests = [store.verify(store.current() or "") for store in stores]
     assert manifests[0] == manifests[1]
     assert any(name.endswith(".skops") for name in manifests[0]["files"])
+    assert (runs[0] / "answers.jsonl").read_bytes() == (runs[1] / "answers.jsonl").read_bytes()
 
 
 # --- an altered model file is refused before it is opened ---------------------------------------------
 
 
-def test_every_altered_file_is_refused_before_it_is_opened(lab, monkeypatch):
-    store = Store(lab / "models")
+def test_every_altered_file_is_refused_before_it_is_opened(runs, monkeypatch):
+    store = Store(runs[0] / "models")
     folder = store.folder(store.current() or "")
-    assert skillmatch.load(lab)
+    folder.chmod(0o755)
+    assert skillmatch.load(runs[0])
     monkeypatch.setattr(Matcher, "load", classmethod(lambda *_: pytest.fail("opened before it was checked")))
     names = sorted(p.name for p in folder.iterdir())
-    assert {"manifest.json", "people.json", "ranker.json", "items_vectors.npy"} <= set(names)
+    assert {"manifest.json", "people.json", "ranker.json", "items_vectors.npy", "ranker.skops"} <= set(names)
     for name in names:
         path = folder / name
         whole = path.read_bytes()
-        folder.chmod(0o755)
-        path.unlink()  # a link to the session's own copy
+        path.chmod(0o644)
         for place in {0, len(whole) // 2, len(whole) - 1}:
             path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-            with pytest.raises(DamagedModelError, match=name if name != "manifest.json" else None):
-                skillmatch.load(lab)
-            path.unlink()
+            with pytest.raises(DamagedModelError, match=None if name == "manifest.json" else name):
+                skillmatch.load(runs[0])
+        path.unlink()
         with pytest.raises(DamagedModelError):
-            skillmatch.load(lab)
+            skillmatch.load(runs[0])
         path.write_bytes(whole)
     store.verify(folder.name)
 

@@ -208,12 +208,13 @@ def projects() -> list[dict[str, str]]:
 
 
 def judgements() -> list[tuple[str, str, int]]:
-    """(project, profile, grade): the expert 3, the beginner 1, the expert of the next trade 0."""
+    """(project, profile, grade) for one project a trade, French and English in turn: the expert 3, the beginner 1,
+    the expert of the next trade 0."""
+    n = len(TRADES)
     return [
-        (f"P{i}{lang}", who, grade)
-        for i in range(len(TRADES))
-        for lang in "fe"
-        for who, grade in ((f"E{i}", 3), (f"B{i}", 1), (f"E{(i + 1) % len(TRADES)}", 0))
+        (f"P{i}{'fe'[i % 2]}", who, grade)
+        for i in range(n)
+        for who, grade in ((f"E{i}", 3), (f"B{i}", 1), (f"E{(i + 1) % n}", 0))
     ]
 
 

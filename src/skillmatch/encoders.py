@@ -210,7 +210,13 @@ class _cache:  # noqa: N801  a context manager, used as a function
 
     def __enter__(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.db = sqlite3.connect(self.path, timeout=60)
+        try:
+            self.db = sqlite3.connect(self.path, timeout=60)
+        except sqlite3.Error as error:
+            raise DamagedModelError(
+                f"The vector cache {self.path} can't be opened ({error}).",
+                "Move away what stands there: the next training makes the cache anew.",
+            ) from error
         try:
             self.db.execute("PRAGMA secure_delete = ON")
             self.db.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, v BLOB) WITHOUT ROWID")
