@@ -27,6 +27,7 @@ from skillmatch.encoders import (
     resolve_encoder,
     text_key,
     unit,
+    write_info,
 )
 from skillmatch.errors import DamagedModelError, ModelError, UsageError
 
@@ -93,7 +94,7 @@ def export_tiny(folder: Path, max_tokens: int = 16, prompts: dict[str, str] | No
         "prompts": prompts or {"query": "", "passage": ""},
         "files": {n: file_sha256(folder / n) for n in ("model.onnx", "tokenizer.json")},
     }
-    (folder / "encoder.json").write_text(json.dumps(info), "utf-8")
+    write_info(folder, info)
     return folder
 
 

@@ -13,7 +13,8 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -158,13 +159,12 @@ class CachedEncoder:
             where.setdefault(key, []).append(row)
         with _cache(self.path) as db:
             found = 0
-            for key, blob in _lookup(db, where):
-                vector = np.frombuffer(blob, dtype="<f4")
+            for key, blob, check in _lookup(db, where):
+                vector = np.frombuffer(blob[: len(blob) // 4 * 4], dtype="<f4")
+                if zlib.crc32(key + blob) != check:
+                    raise _damaged(self.path, "a vector differs from its checksum")
                 if vector.shape != (self.dim,):
-                    raise DamagedModelError(
-                        f"The vector cache {self.path} holds a vector of {vector.size} numbers, not {self.dim}.",
-                        "Delete that file: the next training makes it anew.",
-                    )
+                    raise _damaged(self.path, f"it holds a vector of {vector.size} numbers, not {self.dim}")
                 rows = where.pop(key)
                 out[rows] = vector
                 found += len(rows)
@@ -177,9 +177,10 @@ class CachedEncoder:
                 block = todo[start : start + 512]
                 vectors = self.inner.encode([texts[rows[0]] for _, rows in block], kind)
                 with db:
+                    blobs = [v.astype("<f4").tobytes() for v in vectors]
                     db.executemany(
-                        "INSERT OR REPLACE INTO vectors VALUES (?, ?)",
-                        [(key, v.astype("<f4").tobytes()) for (key, _), v in zip(block, vectors, strict=True)],
+                        "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)",
+                        [(k, b, zlib.crc32(k + b)) for (k, _), b in zip(block, blobs, strict=True)],
                     )
                 for (_, rows), vector in zip(block, vectors, strict=True):
                     out[rows] = vector
@@ -204,6 +205,12 @@ def text_key(text: str, kind: Kind) -> bytes:
     return hashlib.blake2b(f"{kind}\x00{text}".encode(), digest_size=16).digest()
 
 
+def _damaged(path: Path, what: object) -> DamagedModelError:
+    return DamagedModelError(
+        f"The vector cache {path} can't be read ({what}).", "Delete that file: the next training makes it anew."
+    )
+
+
 class _cache:  # noqa: N801  a context manager, used as a function
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -219,25 +226,26 @@ class _cache:  # noqa: N801  a context manager, used as a function
             ) from error
         try:
             self.db.execute("PRAGMA secure_delete = ON")
-            self.db.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, v BLOB) WITHOUT ROWID")
+            self.db.execute(
+                "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, v BLOB, crc32 INTEGER) WITHOUT ROWID"
+            )
         except sqlite3.DatabaseError as error:
             self.db.close()
-            raise DamagedModelError(
-                f"The vector cache {self.path} can't be read ({error}).",
-                "Delete that file: the next training makes it anew.",
-            ) from error
+            raise _damaged(self.path, error) from error
         return self.db
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         self.db.close()
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            raise _damaged(self.path, error) from error
 
 
-def _lookup(db: sqlite3.Connection, keys: Iterable[bytes]) -> Iterable[tuple[bytes, bytes]]:
+def _lookup(db: sqlite3.Connection, keys: Iterable[bytes]) -> Iterable[tuple[bytes, bytes, int]]:
     wanted = list(keys)
     for start in range(0, len(wanted), 500):
         part = wanted[start : start + 500]
         marks = ",".join("?" * len(part))
-        yield from db.execute(f"SELECT key, v FROM vectors WHERE key IN ({marks})", part).fetchall()
+        yield from db.execute(f"SELECT key, v, crc32 FROM vectors WHERE key IN ({marks})", part).fetchall()
 
 
 def file_sha256(path: Path) -> str:
@@ -250,20 +258,31 @@ def _read_info(folder: Path) -> dict[str, Any]:
     """``encoder.json`` of an exported folder, every file of it checked against its digest."""
     try:
         info: dict[str, Any] = json.loads((folder / "encoder.json").read_text("utf-8"))
-        files = info["files"].items()
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+        digest, files = info.pop("digest"), dict(info["files"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedModelError(
-            f"The exported encoder in {folder} can't be read ({error}).",
-            "Delete that folder and run: skillmatch train",
+            f"The exported encoder in {folder} can't be read ({error}).", "Run: skillmatch train"
         ) from error
-    for name, digest in files:
-        path = folder / name
-        if not path.is_file() or file_sha256(path) != digest:
-            raise DamagedModelError(
-                f"{path} is missing or differs from the digest written when it was exported.",
-                "Delete that folder and run: skillmatch train",
-            )
+    wrong = "" if digest == _info_digest(info) else "encoder.json"
+    for name, sha256 in files.items():
+        if not wrong and not ((folder / name).is_file() and file_sha256(folder / name) == sha256):
+            wrong = name
+    if wrong:
+        raise DamagedModelError(
+            f"{folder / wrong} is missing or differs from the digest written when it was exported.",
+            "Run: skillmatch train",
+        )
     return info
+
+
+def _info_digest(info: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(info, sort_keys=True).encode()).hexdigest()
+
+
+def write_info(folder: Path, info: Mapping[str, Any]) -> None:
+    """``encoder.json``: what decides vectors beside the files, and the digests of all, its own included."""
+    signed = {**info, "digest": _info_digest(info)}
+    (folder / "encoder.json").write_text(json.dumps(signed, indent=1, sort_keys=True), "utf-8")
 
 
 def resolve_encoder(name: str, encoders_dir: Path, threads: int | None = None) -> Encoder:
@@ -276,8 +295,12 @@ def resolve_encoder(name: str, encoders_dir: Path, threads: int | None = None) -
     source = _source_folder(name)
     fingerprint = _fingerprint(source)
     folder = encoders_dir / fingerprint
-    if not (folder / "encoder.json").exists():
-        export_encoder(source, folder, fingerprint)
+    if folder.is_dir():
+        try:
+            return OnnxEncoder(folder, threads)
+        except DamagedModelError:
+            pass  # the source is here: exported anew
+    export_encoder(source, folder, fingerprint)
     return OnnxEncoder(folder, threads)
 
 
@@ -393,7 +416,7 @@ def export_encoder(source: Path, folder: Path, fingerprint: str) -> None:
             },
             "files": {n: file_sha256(temporary / n) for n in ("model.onnx", WEIGHTS, "tokenizer.json")},
         }
-        (temporary / "encoder.json").write_text(json.dumps(info, indent=1, sort_keys=True), "utf-8")
+        write_info(temporary, info)
         temporary.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)

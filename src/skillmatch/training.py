@@ -209,7 +209,8 @@ def fit_to_judgements(
     The correction is kept only where leave-projects-out cross-validation does not rank worse with it.
     """
     shipped = matcher.ranker
-    telling = [j for j in judged if j.grades.max(initial=0) > 0]
+    # By id: what is held out together must not depend on where a project stands in the file.
+    telling = sorted((j for j in judged if j.grades.max(initial=0) > 0), key=lambda j: j.project.id)
     if len(telling) < FEWEST_PROJECTS:
         return shipped, None, None
     before = np.array([_ndcg(j, shipped.raw(j.x)) for j in telling])
