@@ -2,10 +2,11 @@
 
     python -m benchmarks.fit_linking [--encoder NAME] [--cache FOLDER] [--write]
 
-Four tasks are made of the taxonomy's own texts, each as a workspace would meet it, and weigh the same: French wordings
+Five tasks are made of the taxonomy's own texts, each as a workspace would meet it, and weigh the same: French wordings
 against English labels, with a lexicon that has not seen them; wordings left out of the index; invented advertisements
-that name one to three skills; sentences that the classifier has not seen, against everything. The weights maximise the
-likelihood of the right entries, are never negative, and are few.
+that name one to three skills; sentences that the classifier has not seen, against everything; the same where half of
+the concepts are as if imported, labels alone, which no classifier has learned. The weights maximise the likelihood of
+the right entries, are never negative, and are few.
 """
 
 from __future__ import annotations
@@ -104,7 +105,9 @@ def tasks(taxonomy: Taxonomy, encoder: Encoder, rng: random.Random) -> Iterator[
     yield Task.of("wordings left out", index, encoder, asked)
     index = LabelIndex.fit(Taxonomy(half_bare(kept, rng)), encoder, lexicon=lexicon)
     yield Task.of("advertisements", index, encoder, advertisements(out, rng))
-    yield unseen_sentences(taxonomy, lexicon, encoder, rng)
+    yield unseen_sentences(taxonomy, lexicon, encoder, rng, set())
+    imported = set(rng.sample(range(len(taxonomy)), len(taxonomy) // 2))
+    yield unseen_sentences(taxonomy, lexicon, encoder, rng, imported)
 
 
 def aliases(concept: Concept, lang: str) -> tuple[str, ...]:
@@ -163,15 +166,20 @@ def advertisements(out: Sequence[dict[str, str]], rng: random.Random) -> list[tu
     return found
 
 
-def unseen_sentences(taxonomy: Taxonomy, lexicon: Lexicon, encoder: Encoder, rng: random.Random) -> Task:
+def unseen_sentences(
+    taxonomy: Taxonomy, lexicon: Lexicon, encoder: Encoder, rng: random.Random, imported: set[int]
+) -> Task:
+    """Sentences of all concepts. Of the ``imported`` ones only labels are known, and the classifier knows nothing."""
     data = examples(taxonomy)
     sentences = [i for i, t in enumerate(data.text) if data.weight[i] == 1.0 and len(t.split()) > 6]
     held = rng.sample(sentences, 1200)
-    keep = np.ones(len(data.text), dtype=bool)
+    keep = ~np.isin(data.label, list(imported))
     keep[held] = False
     model = fit_concepts(taxonomy, encoder, keep=keep)
-    index = LabelIndex.fit(taxonomy, encoder, lexicon=lexicon)
-    return Task.of("unseen sentences", index, encoder, [(data.text[i], (int(data.label[i]),)) for i in held], model)
+    concepts = [bare(c, english=True, french=True) if i in imported else c for i, c in enumerate(taxonomy.concepts)]
+    index = LabelIndex.fit(Taxonomy(concepts), encoder, lexicon=lexicon)
+    asked = [(data.text[i], (int(data.label[i]),)) for i in held]
+    return Task.of(f"unseen sentences, {len(imported)} imported", index, encoder, asked, model)
 
 
 def loss(found: Sequence[Task]) -> Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]:

@@ -225,7 +225,7 @@ def lab_rows(taxonomy, lab, model, levels, encoder, homes, owner_of, near):  # t
         starts = np.cumsum([0] + [len(part) for part in parts])
 
         def score(relevance, batch=batch, starts=starts):  # type: ignore[no-untyped-def]
-            f = rk.score_pairs(batch, index, ids, p, worth, skills, near, relevance).features
+            f = rk.score_pairs(batch, index, ids, p, worth, skills, near, *relevance).features
             return [f[a:b].mean(axis=0) for a, b in pairwise(starts)]
 
         single = [i for i, need in enumerate(lab.needs) if need[3] == "single"]
@@ -269,18 +269,25 @@ def fit(rows: list[Rows], encoder: Encoder, home: Path) -> dict[str, rk.Ranker]:
     words and vectors reach the first through the relevance of single items all the same.
     """
     rng = np.random.default_rng(0)
-    x, y = [], []
+    x, y, x_en, y_en = [], [], [], []
     for r in rows:
         for features, same in r.relevance:
             wrong = rng.choice(np.flatnonzero(~same), 60, replace=False)
             keep = np.hstack([np.flatnonzero(same), wrong])
             x.append(features[keep])
             y.append(same[keep])
+            if r.english:
+                x_en.append(x[-1])
+                y_en.append(y[-1])
     relevance = rk.fit_relevance(np.vstack(x), np.hstack(y))
+    # Without concepts, sentence vectors lead, which are English by default.
+    text = rk.fit_relevance(np.vstack(x_en)[:, 1:], np.hstack(y_en))[:-1]
+    text /= text.sum()
+    print("relevance", relevance, "text", text)
     pairs = [
         (f, r.grades[q], r.kinds[q], r.english)
         for r in rows
-        for q, f in enumerate(r.score(relevance))  # type: ignore[operator]
+        for q, f in enumerate(r.score((relevance, text)))  # type: ignore[operator]
     ]
     out: dict[str, rk.Ranker] = {}
     chosen_pairs = {}
@@ -288,19 +295,19 @@ def fit(rows: list[Rows], encoder: Encoder, home: Path) -> dict[str, rk.Ranker]:
         # Where the taxonomy is of no help, sentence vectors lead, and the default encoder's are English.
         # Needs that nobody fits teach how concepts fail to meet, which text alone can't.
         chosen = [p for p in pairs if not english_only or (p[3] and "nobody" not in p[2])]
-        out[name] = _fit_one(chosen, used, relevance)
+        out[name] = _fit_one(chosen, used, relevance, text)
         chosen_pairs[name] = chosen
     scale = out["skills"]
-    text = out["text"]
+    plain = out["text"]
     # Onto the same scale of features, so that the two can be mixed.
-    coef = text.coef / text.scale * scale.scale
-    shift = float((text.coef / text.scale * (scale.mean - text.mean)).sum())
-    out["text"] = replace(text, mean=scale.mean, scale=scale.scale, coef=coef, baseline=text.baseline + shift)
+    coef = plain.coef / plain.scale * scale.scale
+    shift = float((plain.coef / plain.scale * (scale.mean - plain.mean)).sum())
+    out["text"] = replace(plain, mean=scale.mean, scale=scale.scale, coef=coef, baseline=plain.baseline + shift)
     sample = sample_lab(out["skills"], encoder, home)
     return {n: set_bars(calibrate(r, chosen_pairs[n], sample), chosen_pairs[n]) for n, r in out.items()}
 
 
-def _fit_one(pairs, used, relevance):  # type: ignore[no-untyped-def]
+def _fit_one(pairs, used, relevance, text):  # type: ignore[no-untyped-def]
     columns = [rk.FEATURES.index(f) for f in used]
     taught = [p for p in pairs if p[2] in ("single", "nobody")]
     x = np.vstack([p[0][:, columns] for p in taught])
@@ -309,7 +316,7 @@ def _fit_one(pairs, used, relevance):  # type: ignore[no-untyped-def]
     mean, scale, coef = (np.zeros(len(rk.FEATURES), np.float32) for _ in range(3))
     scale += 1
     mean[columns], scale[columns], coef[columns] = scaler.mean_, scaler.scale_, model.coef_[0]
-    fitted = rk.Ranker(relevance, mean, scale, coef, float(model.intercept_[0]), (1.0, 0.0), (1.0, 0.0), (0.0, 0.0))
+    fitted = rk.Ranker(relevance, text, mean, scale, coef, float(model.intercept_[0]), (1.0, 0.0), (1.0, 0.0), (0.0, 0.0))
     print(dict(zip(used, (float(c) for c in coef[columns].round(3)), strict=True)))
     for kind in ("single", "several"):
         scores = [metrics.ndcg_at_k(fitted.raw(p[0]), p[1], 5) for p in pairs if p[2] == kind and p[1].max() > 0]

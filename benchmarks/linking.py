@@ -4,8 +4,8 @@ The task of Decorte et al. (arXiv 2209.05987 and 2307.10778): the sentences of j
 skills it asks for, out of all of ESCO's. SENTENCES is a file as its authors publish it (CSV with ``sentence`` and
 ``label``, one row a span) or JSONL with ``sentence`` and ``labels``. The skills are a text file of labels, one a line,
 or ``skills_en.csv`` of ESCO's official download, whose other labels are then known as well. Sentences without any
-skill are left out. The product knows its own taxonomy beside these skills, as after an import; only the skills are
-ranked.
+skill are left out. The product knows its own taxonomy beside these skills, merged and indexed as an import is, with
+its classifier; only the skills are ranked.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from skillmatch import metrics
-from skillmatch.encoders import Encoder
+from skillmatch.encoders import CachedEncoder, Encoder
 from skillmatch.errors import UsageError
-from skillmatch.taxonomy import Concept, Taxonomy
+from skillmatch.taxonomy import Concept, ConceptModel, Taxonomy
 from skillmatch.taxonomy.linking import LabelIndex
+from skillmatch.taxonomy.merging import merge
+from skillmatch.training import concept_models
 
 from .common import Bm25, Matrix, Report, arguments, char_cosine, rank_fusion, say, sentence_encoder
 
@@ -76,11 +78,22 @@ def baselines(sentences: Sequence[str], labels: Sequence[str], encoder: Encoder)
     }
 
 
-def product(index: LabelIndex, sentences: Sequence[str], concepts: Sequence[Concept], encoder: Encoder) -> Matrix:
-    """The product's order of the concepts as scores (sentences, concepts): minus the place of each."""
+def product(
+    index: LabelIndex,
+    sentences: Sequence[str],
+    concepts: Sequence[Concept],
+    encoder: Encoder,
+    model: ConceptModel | None = None,
+) -> Matrix:
+    """The product's order of the concepts as scores (sentences, concepts): minus the place of each.
+
+    ``model``: the classifier of the shipped taxonomy.
+    """
     column = {c.id: k for k, c in enumerate(concepts)}
     out = np.zeros((len(sentences), len(concepts)))
-    for row, found in enumerate(index.link(sentences, encoder, top=len(index.entries))):
+    known = [c.id for c in Taxonomy.shipped().concepts] if model else []
+    found_in = index.linked(sentences, encoder, len(index.entries), model=model, concepts=known)
+    for row, found in enumerate(found_in):
         order = [column[i] for i in (index.entries[k].id for k, _ in found) if i in column]
         out[row, order] = -np.arange(len(order))
     return out
@@ -129,12 +142,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     labels = [c.label_en for c in concepts]
     report = Report()
     with sentence_encoder(given.encoder, given.cache) as encoder:
-        index = LabelIndex.fit(Taxonomy([*Taxonomy.shipped().concepts, *concepts]), encoder)
+        assert isinstance(encoder, CachedEncoder)
+        model, _ = concept_models(encoder.path.parent, Taxonomy.shipped(), encoder)
+        index = LabelIndex.fit(merge(Taxonomy.shipped(), concepts), encoder)
         for path in given.files:
             wanted = known(read_sentences(path), set(labels), path)
             sentences = list(wanted)
             systems = {
-                PRODUCT: product(index, sentences, concepts, encoder),
+                PRODUCT: product(index, sentences, concepts, encoder, model),
                 **baselines(sentences, labels, encoder),
             }
             title = f"{path.stem}: {len(sentences)} sentences, {len(labels)} skills"

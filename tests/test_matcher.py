@@ -404,7 +404,7 @@ def test_nothing_saved_can_run(saved):
 
 
 def test_a_missing_or_broken_part_is_named(saved):
-    for name in ("items_vectors.npy", "people.json", "ranker.json", "chars_weights.npy"):
+    for name in ("items_vectors.npy", "people.json", "ranker.json", "words_weights.npy"):
         whole = (saved / name).read_bytes()
         for content in (None, b"", b"{", whole[: len(whole) // 2]):
             (saved / name).unlink(missing_ok=True)

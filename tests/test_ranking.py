@@ -125,7 +125,8 @@ def test_skill_table_keeps_each_persons_best():
 
 def score(needs: NeedBatch):
     m = toy.everyone()
-    return score_pairs(needs, m.index, m.concept_ids, m.concept_p, m.items.worth, m.skills, m.near, m.ranker.relevance)
+    weights = m.ranker.relevance, m.ranker.text
+    return score_pairs(needs, m.index, m.concept_ids, m.concept_p, m.items.worth, m.skills, m.near, *weights)
 
 
 def test_features_against_plain_loops():
@@ -134,7 +135,7 @@ def test_features_against_plain_loops():
     got = score(needs)
     n_concepts = len(toy.taxonomy())
     near = [dict(row) for row in toy.taxonomy().neighbours()]
-    dense, chars, words = m.index.channels(needs.vectors, needs.texts)
+    dense, words = m.index.channels(needs.vectors, needs.texts)
     owner = m.index.owner.tolist()
     for q in range(len(needs)):
         want = dict(zip(needs.concept_ids[q].tolist(), needs.concept_p[q].tolist(), strict=True))
@@ -146,7 +147,7 @@ def test_features_against_plain_loops():
             for i in mine:
                 item = dict(zip(m.concept_ids[i].tolist(), m.concept_p[i].tolist(), strict=True))
                 about = sum(want.get(c, 0.0) * p**0.5 for c, p in item.items())
-                parts = np.array([about, dense[q, i], chars[q, i], words[q, i], 1.0])
+                parts = np.array([about, dense[q, i], words[q, i], 1.0])
                 relevant = 1 / (1 + np.exp(-(parts * m.ranker.relevance).sum()))
                 values.append(relevant * (m.items.worth[i] + WORTH_FLOOR))
             expected = {
@@ -157,10 +158,9 @@ def test_features_against_plain_loops():
             for name, value in expected.items():
                 assert got.features[q, person, FEATURES.index(name)] == pytest.approx(value, abs=1e-4), name
             assert values[mine.index(int(got.best_item[q, person]))] == pytest.approx(max(values), abs=1e-4)
-    few = [FEATURES.index(f) for f in ("dense_few", "chars_few", "words_few")]
-    for channel, column in zip((dense, chars, words), few, strict=True):
-        for q in range(len(needs)):
-            assert np.allclose(got.features[q, :, column], m.index.best_few(channel[q]))
+    text = m.ranker.text[0] * dense + m.ranker.text[1] * words
+    for q in range(len(needs)):
+        assert np.allclose(got.features[q, :, FEATURES.index("text_few")], m.index.best_few(text[q]))
 
 
 def test_features_have_names():
@@ -326,7 +326,7 @@ def test_fit_relevance():
     assert weights.shape == (len(RELEVANCE_FEATURES) + 1,)
     assert weights.dtype == np.float32
     assert ((x @ weights[:-1] + weights[-1] > 0) == (x[:, 0] + x[:, 1] > 1.1)).mean() > 0.95
-    assert weights[:2].min() > 5 * np.abs(weights[2:4]).max()
+    assert weights[:2].min() > 5 * np.abs(weights[2:-1]).max()
 
 
 def test_platt_recovers_a_calibration():
@@ -358,6 +358,7 @@ def test_another_encoder_is_another_matter():
     index = replace(m.index, vectors=small.encode([m.items.proof(i).text for i in range(len(m.index.owner))]))
     needs = batch("Ceph")
     needs = replace(needs, vectors=small.encode(needs.texts, "query"))
-    scored = score_pairs(needs, index, m.concept_ids, m.concept_p, m.items.worth, m.skills, m.near, m.ranker.relevance)
+    weights = m.ranker.relevance, m.ranker.text
+    scored = score_pairs(needs, index, m.concept_ids, m.concept_p, m.items.worth, m.skills, m.near, *weights)
     assert np.isfinite(scored.features).all()
     assert not hasattr(ranking, "Encoder")

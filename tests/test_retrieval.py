@@ -440,18 +440,16 @@ def test_channels():
     texts = ["Ceph storage", "CUDA kernels", "welding of steel"]
     index = index_of(texts, [0, 0, 1])
     queries = ["Ceph storage", "kernels CUDA", "zyxwv", ""]
-    dense, chars, words = index.channels(HashingEncoder(64).encode(queries), queries)
-    for channel in (dense, chars, words):
+    dense, words = index.channels(HashingEncoder(64).encode(queries), queries)
+    for channel in (dense, words):
         assert channel.shape == (4, 3)
         assert channel.dtype == np.float32
         assert np.isfinite(channel).all()
         assert channel[0].argmax() == 0
         assert channel[1].argmax() == 1
-    assert not chars[2:].any()
     assert not words[2:].any()
-    assert chars.max() <= 1 + 1e-5
     # Half of the words found is a smaller share than all of them.
-    _, _, half = index.channels(HashingEncoder(64).encode(["Ceph zyxwv"]), ["Ceph zyxwv"])
+    _, half = index.channels(HashingEncoder(64).encode(["Ceph zyxwv"]), ["Ceph zyxwv"])
     assert 0 < half[0, 0] < words[0, 0]
 
 

@@ -17,6 +17,8 @@ from .retrieval import Floats
 
 #: A need's best evidence is shown as proof from this probability on; below it, the need counts as not covered.
 PROOF_BAR = 0.10
+#: A claim is shown as the proof only where no sentence says half as much: "GPU: 5" proves less than what was done.
+CLAIM_TELLS = 0.5
 
 
 def parts(ranker: Ranker, features: Floats) -> dict[str, float]:
@@ -25,9 +27,11 @@ def parts(ranker: Ranker, features: Floats) -> dict[str, float]:
     return {part: float(sum(terms[f] for f in names)) for part, names in PARTS.items()}
 
 
-def reason(need: Need, ranker: Ranker, features: Floats, raw: float, score: float, proof: Proof) -> Reason:
-    """Why (or how little) one person answers one need."""
-    return Reason(need.id, score, raw, proof if score >= PROOF_BAR else None, parts(ranker, features))
+def reason(
+    need: Need, ranker: Ranker, features: Floats, raw: float, score: float, proof: Proof, bar: float = PROOF_BAR
+) -> Reason:
+    """Why (or how little) one person answers one need; with the proof from ``bar`` on."""
+    return Reason(need.id, score, raw, proof if score >= bar else None, parts(ranker, features))
 
 
 def gaps(

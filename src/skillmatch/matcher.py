@@ -21,7 +21,7 @@ from .encoders import Encoder, Progress, open_encoder
 from .errors import DamagedModelError, NoModelError, UsageError
 from .needs import MUST_PREFIX, Understood, must_need, project_from_text, understand
 from .ranking import Ranker, SkillTable, near_matrix, score_pairs, trust_in_taxonomy
-from .records import Match, Person, Profile, Project, Proof, Suggestion, content_hash
+from .records import Match, Need, Person, Profile, Project, Proof, Suggestion, content_hash
 from .retrieval import Floats, Ints, ItemIndex, Postings, Sparse, load_array
 from .runtime import Workspace, find_workspace
 from .store import Store
@@ -63,6 +63,7 @@ class Items:
     offsets: Ints  # (items + 1,)
     worth: Floats
     level: NDArray[np.int8]  # the level claimed, 0 where none is
+    telling: Floats  # what each is worth as a proof to show, beside its worth
 
     @classmethod
     def build(cls, rows: Sequence[tuple[str, str, str]], worth: Floats, level: Sequence[int]) -> Items:
@@ -70,7 +71,9 @@ class Items:
         packed = ["\x1f".join((text, kind, source)).encode() for text, kind, source in rows]
         offsets = np.zeros(len(packed) + 1, dtype=np.int64)
         np.cumsum([len(p) for p in packed], out=offsets[1:])
-        return cls(np.frombuffer(b"".join(packed), dtype=np.uint8), offsets, worth, np.array(level, dtype=np.int8))
+        telling = np.array([explain.CLAIM_TELLS if kind == "skill" else 1.0 for _, kind, _ in rows], np.float32)
+        blob = np.frombuffer(b"".join(packed), dtype=np.uint8)
+        return cls(blob, offsets, worth, np.array(level, dtype=np.int8), telling)
 
     def proof(self, item: int) -> Proof:
         """The item as evidence."""
@@ -196,6 +199,8 @@ class Matcher:
             self.skills,
             self.near,
             self.ranker.relevance,
+            self.ranker.text,
+            self.items.telling,
         )
         return scored.features, scored.best_item
 
@@ -231,10 +236,21 @@ class Matcher:
         cross = np.array([bool(lab) and p["lab"] != lab for p in self.people])
         first = cross if options.from_lab else np.ones(len(cross), dtype=bool)
         ranked = [i for i in explain.order(total, first, [p["id"] for p in self.people]) if allowed[i]]
-        chosen = ranked if options.top is None else [i for i in ranked if score[i] >= bar][: options.top]
+        fits = (score >= bar) & _holds_musts(needs, need_scores)
+        chosen = ranked if options.top is None else [i for i in ranked if fits[i]][: options.top]
         matches = tuple(
             self._match(
-                rank, i, needs, features[:, i], raw[:, i], need_scores[:, i], score[i], total[i], cross[i], best[:, i]
+                rank,
+                i,
+                needs,
+                features[:, i],
+                raw[:, i],
+                need_scores[:, i],
+                score[i],
+                total[i],
+                cross[i],
+                best[:, i],
+                fits[i],
             )
             for rank, i in enumerate(chosen, start=1)
         )
@@ -243,7 +259,7 @@ class Matcher:
             project,
             matches,
             self._gaps(needs, need_scores, raw, best, ranked, bar),
-            abstained=not any(score[i] >= bar for i in ranked),
+            abstained=not fits[ranked].any(),
         )
 
     def _match(
@@ -258,11 +274,20 @@ class Matcher:
         total: float,
         cross: bool,
         best: Ints,
+        fits: bool,
     ) -> Match:
         meta = self.people[person]
+        # Whoever is suggested is suggested with a proof: that of the need they come nearest to, if of no other.
+        bar = min(explain.PROOF_BAR, float(need_scores.max())) if fits else explain.PROOF_BAR
         reasons = tuple(
             explain.reason(
-                need, self.ranker, features[k], float(raw[k]), float(need_scores[k]), self.items.proof(int(best[k]))
+                need,
+                self.ranker,
+                features[k],
+                float(raw[k]),
+                float(need_scores[k]),
+                self.items.proof(int(best[k])),
+                bar,
             )
             for k, need in enumerate(needs)
         )
@@ -300,10 +325,7 @@ class Matcher:
                 and p["availability"] != 0
                 and _free(p, start, end)
             )
-        for k, need in enumerate(needs):
-            if need.id.startswith(MUST_PREFIX):
-                out &= need_scores[k] >= explain.PROOF_BAR
-        return out
+        return out & _holds_musts([n if n.id.startswith(MUST_PREFIX) else None for n in needs], need_scores)
 
     def _check(self, options: Options) -> None:
         known = {
@@ -337,6 +359,7 @@ class Matcher:
             "items_offsets": self.items.offsets,
             "items_worth": self.items.worth,
             "items_level": self.items.level,
+            "items_telling": self.items.telling,
             "items_owner": self.index.owner,
             "items_vectors": self.index.vectors,
             "items_concept_ids": self.concept_ids,
@@ -348,7 +371,6 @@ class Matcher:
         }
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
-        self.index.chars.save(folder, "chars")
         self.index.words.save(folder, "words")
         self.model.save(folder)
         _write_json(folder / "people.json", list(self.people))
@@ -365,6 +387,7 @@ class Matcher:
                 "items_offsets",
                 "items_worth",
                 "items_level",
+                "items_telling",
                 "items_owner",
                 "items_vectors",
                 "items_concept_ids",
@@ -381,11 +404,10 @@ class Matcher:
         return cls(
             version=version,
             people=people,
-            items=Items(get["items_blob"], get["items_offsets"], get["items_worth"], get["items_level"]),
+            items=Items(*(get[f"items_{n}"] for n in ("blob", "offsets", "worth", "level", "telling"))),
             index=ItemIndex(
                 get["items_vectors"],
                 get["items_owner"],
-                Postings.load(folder, "chars", n_items),
                 Postings.load(folder, "words", n_items),
                 len(people),
             ),
@@ -433,6 +455,12 @@ def _as_project(need: str | Project) -> Project:
 
 def _with_musts(project: Project, musts: Sequence[str]) -> Project:
     return replace(project, needs=(*project.needs, *(must_need(m) for m in musts))) if musts else project
+
+
+def _holds_musts(needs: Sequence[Need | None], need_scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Who shows something for every one of these needs that must be met."""
+    must = [k for k, need in enumerate(needs) if need is not None and need.must]
+    return np.asarray((need_scores[must] >= explain.PROOF_BAR).all(axis=0), dtype=np.bool_)
 
 
 def _free(person: dict[str, Any], start: date | None, end: date | None) -> bool:

@@ -2,8 +2,7 @@
 
 For every (need, person) pair a handful of features in [0, 1], computed by one function for training and answering:
 from the concept channel (what the person's claims and sentences are about, weighted by how much expertise they show)
-and from the text channels (the best few pieces of evidence by sentence vector, character n-grams and words). A
-scikit-learn logistic regression makes one raw score of them; its terms add up to the score exactly, so every answer
+and from the text channels (the best few pieces of evidence by sentence vector and words together). A scikit-learn logistic regression makes one raw score of them; its terms add up to the score exactly, so every answer
 can be explained. A calibration turns raw scores into the probability that the person is useful.
 """
 
@@ -25,26 +24,19 @@ from .taxonomy import ConceptModel, NeedBatch, Taxonomy
 #: What an item at the lowest level still counts in the worth of a person's skill.
 WORTH_FLOOR = 0.05
 
-RELEVANCE_FEATURES = ("concept", "dense", "chars", "words")
-FEATURES = (
-    "skill_worth",
-    "near_worth",
-    "evidence_worth",
-    "dense_few",
-    "chars_few",
-    "words_few",
-)
+#: What a single item is compared with a need by; the last two need no taxonomy.
+RELEVANCE_FEATURES = ("concept", "dense", "words")
+FEATURES = ("skill_worth", "near_worth", "evidence_worth", "text_few")
 #: What a coordinator is shown of them: part -> features.
 PARTS = {
     "skill": ("skill_worth",),
     "related skills": ("near_worth",),
     "evidence": ("evidence_worth",),
-    "meaning": ("dense_few",),
-    "wording": ("chars_few", "words_few"),
+    "wording": ("text_few",),
 }
-#: Features that need no taxonomy: all that is left where the profiles speak of things it does not know.
-TEXT_FEATURES = ("dense_few", "chars_few", "words_few")
 SKILL_FEATURES = ("skill_worth", "near_worth", "evidence_worth")
+#: What needs no taxonomy: all that is left where the profiles speak of things it does not know.
+TEXT_FEATURES = ("text_few",)
 #: Median n-gram similarity of evidence to the taxonomy's nearest text: at or below the first the taxonomy is not
 #: trusted at all, from the second on fully. Laboratory profiles lie near .9, papers on machine learning near .5.
 TRUST_SPAN = (0.6, 0.8)
@@ -107,8 +99,11 @@ def score_pairs(
     skills: SkillTable,
     near: Sparse,
     relevance: Floats,
+    text: Floats,
+    telling: Floats | float = 1.0,
 ) -> Scored:
-    """Features of every (need, person) pair. ``relevance``: weights of RELEVANCE_FEATURES, then the intercept."""
+    """Features of every (need, person) pair. ``relevance``, ``text``: as ``Ranker`` has them. ``telling``: what each
+    item is worth as a proof to show, beside its worth; it moves no score."""
     people, n_concepts = skills.worth.shape
     out = np.zeros((len(needs), people, len(FEATURES)), dtype=np.float32)
     best_item = np.zeros((len(needs), people), dtype=np.int64)
@@ -118,11 +113,11 @@ def score_pairs(
     for q in range(len(needs)):
         want = asked[q]
         concept = (want[item_ids] * root).sum(axis=1)
-        dense, chars, words = (c[q] for c in channels)
-        z = np.stack([concept, dense, chars, words], axis=1) @ relevance[:-1] + relevance[-1]
+        dense, words = (c[q] for c in channels)
+        z = np.stack([concept, dense, words], axis=1) @ relevance[:-1] + relevance[-1]
         relevant = 1 / (1 + np.exp(-z))
         valued = relevant * (item_worth + WORTH_FLOOR)
-        first, where = index.best_where(valued)
+        first, where = index.best(valued), index.best_where(valued * telling)[1]
         near_want = np.zeros(n_concepts, dtype=np.float32)
         for concept_id, p in zip(needs.concept_ids[q], needs.concept_p[q], strict=True):
             span = slice(near.indptr[concept_id], near.indptr[concept_id + 1])
@@ -132,9 +127,7 @@ def score_pairs(
                 skills.worth @ want,
                 skills.worth @ near_want,
                 first,
-                index.best_few(dense),
-                index.best_few(chars),
-                index.best_few(words),
+                index.best_few(text[0] * dense + text[1] * words),
             ],
             axis=1,
         )
@@ -161,7 +154,8 @@ class Ranker:
     (slope, offset) for single needs and one for projects of several (Platt 1999).
     """
 
-    relevance: Floats  # (len(RELEVANCE_FEATURES) + 1,)
+    relevance: Floats  # of RELEVANCE_FEATURES, then the intercept: whether an item is about the need
+    text: Floats  # (2,), adding up to 1: the share of sentence vector and of words where there is no concept
     mean: Floats
     scale: Floats
     coef: Floats
@@ -199,6 +193,7 @@ class Ranker:
         return {
             "features": list(FEATURES),
             "relevance": [float(x) for x in self.relevance],
+            "text": [float(x) for x in self.text],
             "mean": [float(x) for x in self.mean],
             "scale": [float(x) for x in self.scale],
             "coef": [float(x) for x in self.coef],
@@ -213,13 +208,25 @@ class Ranker:
     @classmethod
     def from_dict(cls, entry: dict[str, Any]) -> Ranker:
         """The inverse of ``as_dict``. Raises ``FormatError`` where the features are not today's."""
-        needed = {"relevance", "mean", "scale", "coef", "baseline", "single", "several", "bars", "origin", "trust"}
+        needed = {
+            "relevance",
+            "text",
+            "mean",
+            "scale",
+            "coef",
+            "baseline",
+            "single",
+            "several",
+            "bars",
+            "origin",
+            "trust",
+        }
         if entry.get("features") != list(FEATURES) or not needed <= entry.keys():
             raise FormatError(
                 "This version's ranker was trained over other features than this skillmatch computes.",
                 "Run: skillmatch train",
             )
-        arrays = {k: np.array(entry[k], dtype=np.float32) for k in ("relevance", "mean", "scale", "coef")}
+        arrays = {k: np.array(entry[k], dtype=np.float32) for k in ("relevance", "text", "mean", "scale", "coef")}
         return cls(
             **arrays,
             baseline=float(entry["baseline"]),

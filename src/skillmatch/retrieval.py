@@ -1,9 +1,10 @@
-"""Vectors, character n-grams and words to candidate evidence. Takes ids and vectors, never a model.
+"""Vectors, words and character n-grams to candidate evidence. Takes ids and vectors, never a model.
 
-Three channels see every item: ``dense`` (cosine of sentence vectors), ``chars`` (cosine of TF-IDF over character
-2-4-grams, which holds across inflections, typing errors and the two languages' shared roots) and ``words`` (BM25 over
-stems in both languages). Texts become sparse features by hashing, so no vocabulary is stored or loaded; the same
-functions serve training and answering. The indexes are plain ``.npy`` arrays, inverted and memory-mapped.
+Two channels see every item: ``dense`` (cosine of sentence vectors) and ``words`` (BM25 over stems in both languages).
+Character 2-4-grams (cosine of TF-IDF), which hold across inflections, typing errors and the two languages' shared
+roots, serve the taxonomy: beside concepts they brought nothing to the choice of evidence. Texts become sparse features
+by hashing, so no vocabulary is stored or loaded; the same functions serve training and answering. The indexes are plain
+``.npy`` arrays, inverted and memory-mapped.
 """
 
 from __future__ import annotations
@@ -511,11 +512,10 @@ def word_index(rows: Sparse) -> Postings:
 
 @dataclass(frozen=True)
 class ItemIndex:
-    """Every claim and sentence of every person, in three channels; a person's items stand next to each other."""
+    """Every claim and sentence of every person, in two channels; a person's items stand next to each other."""
 
     vectors: Floats  # (items, dim), unit rows
     owner: Ints  # (items,), ascending: whose item it is
-    chars: Postings
     words: Postings
     people: int
 
@@ -526,24 +526,21 @@ class ItemIndex:
             raise ValueError(f"{len(texts)} texts, {len(vectors)} vectors and {len(owner)} owners don't agree")
         if not np.array_equal(np.unique(owner), np.arange(people)) or np.any(np.diff(owner) < 0):
             raise ValueError("owners must be ascending and name every person")
-        chars, words = char_index(char_ngrams(texts)), word_index(word_stems(texts))
-        return cls(np.ascontiguousarray(vectors, np.float32), owner, chars, words, people)
+        return cls(np.ascontiguousarray(vectors, np.float32), owner, word_index(word_stems(texts)), people)
 
     @property
     def starts(self) -> Ints:
         """Where each person's items begin."""
         return np.searchsorted(self.owner, np.arange(self.people))
 
-    def channels(self, vectors: Floats, texts: Sequence[str]) -> tuple[Floats, Floats, Floats]:
-        """(dense, chars, words), each (queries, items): cosines, and the share of the query's word weight found."""
+    def channels(self, vectors: Floats, texts: Sequence[str]) -> tuple[Floats, Floats]:
+        """(dense, words), each (queries, items): cosines, and the share of the query's word weight found."""
         dense = vectors @ self.vectors.T
-        chars, words = np.zeros_like(dense), np.zeros_like(dense)
-        for q, (items, scores) in enumerate(self.chars.query(char_ngrams(texts), "cosine")):
-            chars[q, items] = scores
+        words = np.zeros_like(dense)
         rows = word_stems(texts)
         for q, (items, scores) in enumerate(self.words.query(rows, "idf")):
             words[q, items] = scores / max(self.words.ceiling(rows, q), 1e-9)
-        return dense, chars, words
+        return dense, words
 
     def best(self, values: Floats) -> Floats:
         """Each person's highest item value."""

@@ -37,6 +37,7 @@ _STAGES = {
     "taxonomy": "Learning the taxonomy",
     "profiles": "Reading claims and sentences",
     "version": "Writing the version",
+    "labels": "Indexing the names of skills",
     "projects": "Answering",
 }
 
@@ -174,10 +175,14 @@ class Session:
 
         Elsewhere, with ``lines``, it writes one line at the start of each stage.
         """
-        if bar and not self.quiet and is_terminal(sys.stderr):
-            with _bar(self.tr) as stage:
-                yield stage
-            return
+        with _interruptible() as heed:
+            if bar and not self.quiet and is_terminal(sys.stderr):
+                with _bar(self.tr) as stage:
+                    yield heed(stage)
+            else:
+                yield heed(self._lines(lines))
+
+    def _lines(self, lines: bool) -> Stage:
         seen: set[str] = set()
 
         def line(name: str, done: int, total: int) -> None:
@@ -185,7 +190,43 @@ class Session:
                 seen.add(name)
                 self.say("{stage} ({total})", stage=self.tr(_STAGES.get(name, name)), total=total)
 
-        yield line
+        return line
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[Stage], Stage]]:
+    """Ctrl-C ends the work by its next step at the latest.
+
+    Where it falls into a callback of a library (a finaliser, compiled code) Python reports and drops the exception.
+    """
+    import signal
+    import threading
+
+    asked = False
+
+    def interrupt(number: int, frame: object) -> None:
+        nonlocal asked
+        asked = True
+        raise KeyboardInterrupt
+
+    def heed(stage: Stage) -> Stage:
+        def checked(name: str, done: int, total: int) -> None:
+            if asked:
+                raise KeyboardInterrupt
+            stage(name, done, total)
+
+        return checked
+
+    mine = threading.current_thread() is threading.main_thread() and (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if mine:
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield heed
+    finally:
+        if mine:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def session_of(ctx: typer.Context) -> Session:
