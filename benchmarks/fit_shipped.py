@@ -316,7 +316,7 @@ def _fit_one(pairs, used, relevance, text):  # type: ignore[no-untyped-def]
     mean, scale, coef = (np.zeros(len(rk.FEATURES), np.float32) for _ in range(3))
     scale += 1
     mean[columns], scale[columns], coef[columns] = scaler.mean_, scaler.scale_, model.coef_[0]
-    fitted = rk.Ranker(relevance, text, mean, scale, coef, float(model.intercept_[0]), (1.0, 0.0), (1.0, 0.0), (0.0, 0.0))
+    fitted = rk.Ranker(relevance, text, mean, scale, coef, float(model.intercept_[0]), (1.0, 0.0), (1.0, 0.0), (0.0, 0.0, 0.0, 0.0))
     print(dict(zip(used, (float(c) for c in coef[columns].round(3)), strict=True)))
     for kind in ("single", "several"):
         scores = [metrics.ndcg_at_k(fitted.raw(p[0]), p[1], 5) for p in pairs if p[2] == kind and p[1].max() > 0]
@@ -367,19 +367,18 @@ def sample_lab(ranker: rk.Ranker, encoder: Encoder, home: Path):  # type: ignore
 
 
 def set_bars(ranker: rk.Ranker, pairs) -> rk.Ranker:  # type: ignore[no-untyped-def]
-    """The bar that refuses REFUSED of the true needs, and the one that refuses nearly all that nobody fits."""
-    best = {
-        kind: np.array(
-            [ranker.probability(ranker.raw(p[0]), 2 if "several" in kind else 1).max() for p in pairs if p[2] == kind]
-        )
-        for kind in ("single", "several", "nobody", "nobody several")
-    }
-    true = np.hstack([best["single"], best["several"]])
-    nobody = np.hstack([best["nobody"], best["nobody several"]])
-    low = float(np.quantile(true, REFUSED))
-    high = max(float(np.quantile(nobody if len(nobody) else true, 1 - MISSED)), low)
-    print(f"bars {low:.3f} {high:.3f}")
-    return replace(ranker, bars=(low, high))
+    """The bar that refuses REFUSED of the true needs, and the one that refuses nearly all that nobody fits: for single
+    needs, and for projects of several, whose probabilities are on another scale."""
+    bars: list[float] = []
+    for kind, nobody in (("single", "nobody"), ("several", "nobody several")):
+        best = {
+            k: [ranker.probability(ranker.raw(p[0]), 1 if kind == "single" else 2).max() for p in pairs if p[2] == k]
+            for k in (kind, nobody)
+        }
+        low = float(np.quantile(best[kind], REFUSED))
+        bars += [low, max(float(np.quantile(best[nobody] or best[kind], 1 - MISSED)), low)]
+    print("bars", np.round(bars, 3))
+    return replace(ranker, bars=(bars[0], bars[1], bars[2], bars[3]))
 
 
 def main() -> None:

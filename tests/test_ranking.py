@@ -235,9 +235,11 @@ def test_single_needs_and_several_are_calibrated_apart():
 
 
 def test_the_bar_rises_with_what_is_foreign():
-    ranker = replace(SHIPPED, bars=(0.1, 0.5))
-    assert [ranker.bar(x) for x in (0.0, 0.5, 1.0)] == pytest.approx([0.1, 0.3, 0.5])
+    ranker = replace(SHIPPED, bars=(0.1, 0.5, 0.2, 0.8))
+    assert [ranker.bar(x, 1) for x in (0.0, 0.5, 1.0)] == pytest.approx([0.1, 0.3, 0.5])
+    assert [ranker.bar(x, 3) for x in (0.0, 0.5, 1.0)] == pytest.approx([0.2, 0.5, 0.8])
     assert 0 < SHIPPED.bars[0] < SHIPPED.bars[1] < 1
+    assert 0 < SHIPPED.bars[2] <= SHIPPED.bars[3] < 1
 
 
 def test_the_shipped_ranker_is_sane():
@@ -265,7 +267,7 @@ def test_trust_mixes_two_rankers():
     values = np.linspace(0, 1, len(FEATURES), dtype=np.float32)
     half = Ranker.shipped(0.5)
     assert half.raw(values) == pytest.approx((text.raw(values) + skills.raw(values)) / 2, abs=1e-5)
-    assert half.bar(0.3) == pytest.approx((text.bar(0.3) + skills.bar(0.3)) / 2)
+    assert half.bar(0.3, 1) == pytest.approx((text.bar(0.3, 1) + skills.bar(0.3, 1)) / 2)
 
 
 def test_trust_is_high_where_the_taxonomy_speaks_of_the_same_things():

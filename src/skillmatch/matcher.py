@@ -215,11 +215,15 @@ class Matcher:
 
     def bar(self, understood: Understood) -> float:
         """The probability below which nobody is suggested for this project."""
+        return self.ranker.bar(self._foreign(understood), len(understood.project.needs))
+
+    def _foreign(self, understood: Understood) -> float:
+        """How far a project is about other trades than computing, 0 to 1: by the concepts of its needs, weighted."""
         other = np.array([c[3] for c in self.concepts], dtype=np.float32)
         batch = understood.batch
         weight = np.array([n.weight for n in understood.project.needs])
         foreign = (batch.concept_p * other[batch.concept_ids]).sum(axis=1)
-        return self.ranker.bar(float((foreign * weight).sum() / weight.sum()))
+        return float((foreign * weight).sum() / weight.sum())
 
     def _answer(self, understood: Understood, options: Options) -> Suggestion:
         project = understood.project
@@ -258,7 +262,7 @@ class Matcher:
             self.version,
             project,
             matches,
-            self._gaps(needs, need_scores, raw, best, ranked, bar),
+            self._gaps(needs, need_scores, raw, best, ranked, self.ranker.bar(self._foreign(understood), 1)),
             abstained=not fits[ranked].any(),
         )
 

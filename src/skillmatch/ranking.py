@@ -163,7 +163,7 @@ class Ranker:
     single: tuple[float, float]
     several: tuple[float, float]
     #: Below these probabilities nobody is suggested: for needs in the field, and for needs about other trades.
-    bars: tuple[float, float]
+    bars: tuple[float, float, float, float]  # single needs, then projects of several
     origin: str = "shipped"
     trust: float = 1.0  # how far the taxonomy knows what the profiles speak of, 0 to 1
 
@@ -183,10 +183,11 @@ class Ranker:
         out: NDArray[np.float64] = 1 / (1 + np.exp(-(slope * np.asarray(raw, np.float64) + offset)))
         return out
 
-    def bar(self, foreign: float) -> float:
-        """The bar for a need whose concepts are ``foreign`` (0 to 1) to computing: who asks for a welder is answered
+    def bar(self, foreign: float, needs: int) -> float:
+        """The bar for a project of this many needs whose concepts are ``foreign`` (0 to 1) to computing: who asks for a welder is answered
         only by somebody who clearly welds."""
-        return self.bars[0] + foreign * (self.bars[1] - self.bars[0])
+        low, high = self.bars[:2] if needs == 1 else self.bars[2:]
+        return low + foreign * (high - low)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers, for JSON."""
@@ -221,18 +222,19 @@ class Ranker:
             "origin",
             "trust",
         }
-        if entry.get("features") != list(FEATURES) or not needed <= entry.keys():
+        if entry.get("features") != list(FEATURES) or not needed <= entry.keys() or len(entry["bars"]) != 4:
             raise FormatError(
                 "This version's ranker was trained over other features than this skillmatch computes.",
                 "Run: skillmatch train",
             )
+        bars = entry["bars"]
         arrays = {k: np.array(entry[k], dtype=np.float32) for k in ("relevance", "text", "mean", "scale", "coef")}
         return cls(
             **arrays,
             baseline=float(entry["baseline"]),
             single=(float(entry["single"][0]), float(entry["single"][1])),
             several=(float(entry["several"][0]), float(entry["several"][1])),
-            bars=(float(entry["bars"][0]), float(entry["bars"][1])),
+            bars=(float(bars[0]), float(bars[1]), float(bars[2]), float(bars[3])),
             origin=str(entry["origin"]),
             trust=float(entry["trust"]),
         )
