@@ -22,6 +22,7 @@ from skillmatch.encoders import (
     Encoder,
     HashingEncoder,
     OnnxEncoder,
+    adapt_encoder,
     file_sha256,
     open_encoder,
     resolve_encoder,
@@ -539,14 +540,26 @@ def test_the_real_encoder_knows_meanings(real_lab):
     assert a @ b > a @ c + 0.2
 
 
-@pytest.mark.real_encoder
-@pytest.mark.filterwarnings("ignore")
-def test_any_sentence_transformers_folder_can_be_exported(tmp_path):
-    """A model of a few kilobytes, with prompts of its own: exported once, and equal to what made it."""
+def tiny_model(tmp_path: Path):
+    """A sentence-transformers model of a few kilobytes, saved as ``mine``, with prompts of its own."""
     from sentence_transformers import SentenceTransformer, models
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "query", "passage", ":", "ceph", "storage", "cuda"]
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "query",
+        "passage",
+        ":",
+        "ceph",
+        "storage",
+        "cuda",
+        "stockage",
+        "calcul",
+    ]
     (tmp_path / "vocab.txt").write_text("\n".join(words), "utf-8")
     BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "bert")
     shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
@@ -555,6 +568,14 @@ def test_any_sentence_transformers_folder_can_be_exported(tmp_path):
     prompts = {"query": "query: ", "passage": "passage: "}
     made = SentenceTransformer(modules=[transformer, models.Pooling(16)], device="cpu", prompts=prompts)
     made.save(str(tmp_path / "mine"))
+    return made
+
+
+@pytest.mark.real_encoder
+@pytest.mark.filterwarnings("ignore")
+def test_any_sentence_transformers_folder_can_be_exported(tmp_path):
+    """A model of a few kilobytes, with prompts of its own: exported once, and equal to what made it."""
+    made = tiny_model(tmp_path)
     exported = resolve_encoder(str(tmp_path / "mine"), tmp_path / "encoders")
     texts = ["ceph storage", "cuda", "ceph cuda storage " * 6, ""]
     for kind in ("query", "passage"):
@@ -566,3 +587,71 @@ def test_any_sentence_transformers_folder_can_be_exported(tmp_path):
     before = (folder / "model.onnx").stat().st_mtime_ns
     assert resolve_encoder(str(tmp_path / "mine"), tmp_path / "encoders").fingerprint == folder.name
     assert (folder / "model.onnx").stat().st_mtime_ns == before
+
+
+# --- an encoder that learns French ---------------------------------------------------------------------
+
+TWINS = [
+    ("stockage", "storage"),
+    ("calcul", "cuda"),
+    ("stockage ceph", "ceph storage"),
+    ("calcul stockage", "cuda storage"),
+]
+
+
+@pytest.fixture
+def quick_learner(tmp_path, monkeypatch):
+    """(source, its encoder): a model so small that it needs large steps, many of them."""
+    monkeypatch.setattr(encoders, "_RATE", 0.01)
+    monkeypatch.setattr(encoders, "_BATCH", 2)
+    tiny_model(tmp_path)
+    source = str(tmp_path / "mine")
+    return source, resolve_encoder(source, tmp_path / "encoders")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_french_text_is_drawn_to_its_english_twin(quick_learner, tmp_path):
+    source, base = quick_learner
+    french, english = ([pair[k] for pair in TWINS] for k in (0, 1))
+    told: list[tuple[int, int]] = []
+    folder = adapt_encoder(source, tmp_path / "encoders", TWINS * 30, base, 0, lambda n, of: told.append((n, of)))
+    adapted = resolve_encoder(str(folder), tmp_path / "encoders")
+    want = base.encode(english)
+    before, after = (float((e.encode(french) * want).sum(axis=1).mean()) for e in (base, adapted))
+    assert after > before + 0.5 * (1 - before)
+    held = (adapted.encode(english) * want).sum(axis=1)
+    assert held.min() > 0.9
+    assert told[0][0] == 0
+    assert told[-1][0] == told[-1][1] == len(told) - 1
+    assert adapted.fingerprint != base.fingerprint
+    # Done once: the second time it is there.
+    again: list[int] = []
+    assert adapt_encoder(source, tmp_path / "encoders", TWINS * 30, base, 0, lambda n, of: again.append(n)) == folder
+    assert again == []
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("damaged", [False, True])
+def test_an_interrupted_adaptation_goes_on(quick_learner, tmp_path, monkeypatch, damaged):
+    source, base = quick_learner
+    home = tmp_path / "encoders"
+    whole = adapt_encoder(source, tmp_path / "elsewhere", TWINS * 5, base)
+    monkeypatch.setattr(encoders, "_CHECKPOINT_EVERY", 0)
+
+    def interrupt(step: int, steps: int) -> None:
+        if step == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        adapt_encoder(source, home, TWINS * 5, base, progress=interrupt)
+    assert not list(home.glob("adapted-*"))
+    (checkpoint,) = home.glob(".adapting-*")
+    if damaged:
+        checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    steps: list[int] = []
+    folder = adapt_encoder(source, home, TWINS * 5, base, progress=lambda step, _: steps.append(step))
+    assert steps[0] == (0 if damaged else 6)
+    assert folder.name == whole.name
+    assert not list(home.glob(".adapt*"))
+    vectors = [resolve_encoder(str(f), home).encode(["stockage ceph"]) for f in (whole, folder)]
+    assert np.allclose(*vectors, atol=1e-5)

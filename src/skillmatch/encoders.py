@@ -93,6 +93,7 @@ class OnnxEncoder:
     def __init__(self, folder: Path, threads: int | None = None) -> None:
         self.folder = folder
         info = _read_info(folder)
+        self.name: str = info["name"]
         self.fingerprint: str = info["fingerprint"]
         self.dim: int = info["dim"]
         self._prompts: dict[str, str] = info["prompts"]
@@ -198,6 +199,16 @@ class CachedEncoder:
                 gone = db.total_changes - before
             db.execute("VACUUM")
         return gone
+
+    def keep(self, texts: Iterable[str]) -> int:
+        """Erase the vectors of all other texts from the cache, for good. Returns how many there were."""
+        kept = {text_key(t, kind) for t in texts for kind in ("query", "passage")}
+        with _cache(self.path) as db:
+            gone = [row for row in db.execute("SELECT key FROM vectors") if bytes(row[0]) not in kept]
+            with db:
+                db.executemany("DELETE FROM vectors WHERE key = ?", gone)
+            db.execute("VACUUM")
+        return len(gone)
 
 
 def text_key(text: str, kind: Kind) -> bytes:
