@@ -32,7 +32,7 @@ lint: env
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 clean:
 	rm -rf .venv models/versions models/encoders models/cache models/CURRENT models/history.jsonl

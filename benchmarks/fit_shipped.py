@@ -225,7 +225,7 @@ def lab_rows(taxonomy, lab, model, levels, encoder, homes, owner_of, near):  # t
         starts = np.cumsum([0] + [len(part) for part in parts])
 
         def score(relevance, batch=batch, starts=starts):  # type: ignore[no-untyped-def]
-            f = rk.score_pairs(batch, index, ids, p, worth, skills, near, *relevance).features
+            f = rk.score_pairs(batch, index, worth, skills, near, *relevance).features
             return [f[a:b].mean(axis=0) for a, b in pairwise(starts)]
 
         single = [i for i, need in enumerate(lab.needs) if need[3] == "single"]
@@ -316,7 +316,9 @@ def _fit_one(pairs, used, relevance, text):  # type: ignore[no-untyped-def]
     mean, scale, coef = (np.zeros(len(rk.FEATURES), np.float32) for _ in range(3))
     scale += 1
     mean[columns], scale[columns], coef[columns] = scaler.mean_, scaler.scale_, model.coef_[0]
-    fitted = rk.Ranker(relevance, text, mean, scale, coef, float(model.intercept_[0]), (1.0, 0.0), (1.0, 0.0), (0.0, 0.0, 0.0, 0.0))
+    fitted = rk.Ranker(
+        relevance, text, mean, scale, coef, float(model.intercept_[0]), (1.0, 0.0), (1.0, 0.0), (0.0, 0.0, 0.0, 0.0)
+    )
     print(dict(zip(used, (float(c) for c in coef[columns].round(3)), strict=True)))
     for kind in ("single", "several"):
         scores = [metrics.ndcg_at_k(fitted.raw(p[0]), p[1], 5) for p in pairs if p[2] == kind and p[1].max() > 0]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 import skillmatch
 
@@ -89,17 +90,33 @@ def quick(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     return inside
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder made by ``make`` once for all processes that run tests at the same time."""
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    base = factory.getbasetemp() if alone else factory.getbasetemp().parent
+    root = base / name / "lab"
+    with FileLock(base / f"{name}.lock"):
+        if not (base / f"{name}.done").exists():
+            shutil.rmtree(root, ignore_errors=True)
+            root.parent.mkdir(exist_ok=True)
+            make(root)
+            (base / f"{name}.done").touch()
+    return root
+
+
 @pytest.fixture(scope="session")
 def trained_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample lab, trained once with the hashing encoder. Not to be changed: tests that do take ``lab``."""
-    root = tmp_path_factory.mktemp("trained") / "lab"
+    return made_once(tmp_path_factory, "trained", _train_hashing)
+
+
+def _train_hashing(root: Path) -> None:
     made = run_cli("init", root, cwd=root.parent)
     assert made.code == 0, made.err
     config = root / "skillmatch.toml"
     config.write_text(config.read_text("utf-8") + 'encoder = "hashing"\n', "utf-8")
     trained = run_cli("train", cwd=root)
     assert trained.code == 0, trained.err
-    return root
 
 
 @pytest.fixture
@@ -134,7 +151,10 @@ except OSError as error:
 @pytest.fixture(scope="session")
 def real_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample lab, trained once with the default encoder, without any network. Minutes; not to be changed."""
-    root = tmp_path_factory.mktemp("real") / "lab"
+    return made_once(tmp_path_factory, "real", _train_offline)
+
+
+def _train_offline(root: Path) -> None:
     assert run_cli("init", root, cwd=root.parent).code == 0
     script = OFFLINE + "from skillmatch.cli.run import run\nsys.exit(run(['train']))"
     env = cli_environment(SKILLMATCH_ENCODER="")
@@ -142,4 +162,3 @@ def real_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sys.executable, "-c", script], cwd=root, env=env, capture_output=True, timeout=1200, check=False
     )
     assert done.returncode == 0, done.stderr.decode()
-    return root

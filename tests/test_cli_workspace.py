@@ -57,10 +57,11 @@ def commands() -> dict[str, str]:
 
 def test_the_commands_are_those_of_the_contract():
     assert set(commands()) == {
-        *("init", "check", "train", "suggest", "batch", "explain", "evaluate", "doctor"),
-        *("models list", "models show", "models promote", "models rollback", "models prune"),
-        *("skills list", "skills show", "skills search"),
-        *("profiles show", "profiles export", "feedback add", "feedback import", "feedback list"),
+        *("init", "check", "train", "suggest", "team", "batch", "gaps", "explain", "evaluate", "doctor"),
+        *("models list", "models show", "models diff", "models promote", "models rollback", "models prune"),
+        *("skills list", "skills show", "skills search", "skills unmatched", "skills import"),
+        *("profiles show", "profiles export", "profiles forget"),
+        *("feedback add", "feedback import", "feedback list"),
     }
 
 
@@ -74,9 +75,13 @@ def test_every_command_has_help_with_an_example(cli, tmp_path, command):
 
 def test_the_examples_work(quick, lab, tmp_path):
     (lab / "answers.csv").write_text("project,profile,answer\nP01,S07,accepted\n", "utf-8")
-    for command, text in commands().items():
+    (lab / "ESCO-download").mkdir()
+    esco = "conceptUri,preferredLabel,status\nhttp://data.europa.eu/esco/skill/x,glass blowing,released\n"
+    (lab / "ESCO-download" / "skills_en.csv").write_text(esco, "utf-8")
+    # Who is forgotten is forgotten last.
+    for command, text in sorted(commands().items(), key=lambda c: c[0] == "profiles forget"):
         example = shlex.split(re.search(r"Example: skillmatch (.*)", text)[1])
-        if command == "models promote":
+        if command in ("models promote", "models diff"):
             example[-1] = current(lab)
         if command == "models rollback":
             continue  # needs two versions; it has a test of its own

@@ -271,7 +271,7 @@ def test_labels_by_hand():
         ("S04", 3, 0.5),
         ("S05", 0, 1.0),
     ]
-    project, profile, grade, weight = found[0]
+    project, profile, grade, weight, _ = found[0]
     assert (project, profile, grade, weight) == ("P1", "S01", 3.0, 0.5)
 
 

@@ -126,7 +126,7 @@ def test_skill_table_keeps_each_persons_best():
 def score(needs: NeedBatch):
     m = toy.everyone()
     weights = m.ranker.relevance, m.ranker.text
-    return score_pairs(needs, m.index, m.concept_ids, m.concept_p, m.items.worth, m.skills, m.near, *weights)
+    return score_pairs(needs, m.index, m.items.worth, m.skills, m.near, *weights)
 
 
 def test_features_against_plain_loops():
@@ -361,6 +361,6 @@ def test_another_encoder_is_another_matter():
     needs = batch("Ceph")
     needs = replace(needs, vectors=small.encode(needs.texts, "query"))
     weights = m.ranker.relevance, m.ranker.text
-    scored = score_pairs(needs, index, m.concept_ids, m.concept_p, m.items.worth, m.skills, m.near, *weights)
+    scored = score_pairs(needs, index, m.items.worth, m.skills, m.near, *weights)
     assert np.isfinite(scored.features).all()
     assert not hasattr(ranking, "Encoder")

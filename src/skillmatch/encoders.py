@@ -14,7 +14,7 @@ import shutil
 import sqlite3
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -32,6 +32,8 @@ DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 DEFAULT_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 HASHING = "hashing"
 WEIGHTS = "weights.bin"
+#: What goes through the encoder at once, per core.
+_BATCH_TOKENS, _BATCH_TEXTS = 256, 32
 #: Bump when the exported folder's layout changes; folders of another format are exported anew.
 EXPORT_FORMAT = 1
 
@@ -105,9 +107,9 @@ class OnnxEncoder:
         self._tokenizer.no_padding()
         self._pad_id: int = info["pad_id"]
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        options.enable_cpu_mem_arena = False
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Each batch on a core of its own, several at once: half as fast again as every core on one batch.
+        options.intra_op_num_threads = 1
+        self._threads = threads or os.cpu_count() or 1
         self._session = onnxruntime.InferenceSession(
             str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
         )
@@ -118,10 +120,8 @@ class OnnxEncoder:
         encodings = self._tokenizer.encode_batch([prompt + t for t in texts])
         lengths = np.array([len(e.ids) for e in encodings], dtype=np.int64)
         out = np.empty((len(texts), self.dim), dtype=np.float32)
-        # Sorted by length, so that a batch holds hardly any padding; the longest first, to fail early if at all.
-        order = np.argsort(-lengths, kind="stable")
-        for start in range(0, len(order), 8):
-            rows = order[start : start + 8]
+
+        def embed(rows: NDArray[np.int64]) -> int:
             width = int(lengths[rows].max())
             ids = np.full((len(rows), width), self._pad_id, dtype=np.int64)
             mask = np.zeros((len(rows), width), dtype=np.int64)
@@ -133,9 +133,41 @@ class OnnxEncoder:
             if "token_type_ids" in self._inputs:
                 feed["token_type_ids"] = np.zeros_like(ids)
             out[rows] = self._session.run(None, {k: feed[k] for k in self._inputs})[0]
+            return len(rows)
+
+        for done in _several(embed, _batches(lengths), self._threads):
             if progress is not None:
-                progress(len(rows))
+                progress(done)
         return unit(out)
+
+
+def _batches(lengths: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Rows of texts of about one length, so that there is hardly any padding; the longest first.
+
+    A batch holds so few tokens that what is computed of them stays in a core's cache (measured: 256).
+    """
+    order = np.argsort(-lengths, kind="stable")
+    out = []
+    start = 0
+    while start < len(order):
+        most = max(_BATCH_TOKENS // max(int(lengths[order[start]]), 1), 1)
+        out.append(order[start : start + min(most, _BATCH_TEXTS)])
+        start += len(out[-1])
+    return out
+
+
+def _several(work: Callable[[Any], int], tasks: Sequence[Any], threads: int) -> Iterator[int]:
+    """The results of ``work`` on each task, in order, so many at once. An exception drops what has not begun."""
+    if len(tasks) < 2 or threads < 2:
+        yield from map(work, tasks)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(threads)
+    try:
+        yield from pool.map(work, tasks)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 class CachedEncoder:

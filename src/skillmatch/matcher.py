@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,14 @@ from numpy.typing import NDArray
 
 from . import explain
 from .encoders import Encoder, Progress, open_encoder
-from .errors import DamagedModelError, NoModelError, UsageError
+from .errors import DamagedModelError, NoModelError, SkillmatchError, UsageError
 from .needs import MUST_PREFIX, Understood, must_need, project_from_text, understand
 from .ranking import Ranker, SkillTable, near_matrix, score_pairs, trust_in_taxonomy
 from .records import Match, Need, Person, Profile, Project, Proof, Suggestion, content_hash
 from .retrieval import Floats, Ints, ItemIndex, Postings, Sparse, load_array
 from .runtime import Workspace, find_workspace
 from .store import Store
-from .taxonomy import LEVEL_WORTH, ConceptModel, LevelModel, Taxonomy, concept_rows
+from .taxonomy import LEVEL_WORTH, ConceptModel, LevelModel, NeedBatch, Taxonomy, concept_rows
 
 NOBODY = UsageError(
     "There is nobody to match: no profile, or none whose consent allows it.",
@@ -35,6 +37,8 @@ NOBODY = UsageError(
 UNSTATED_WORTH = 0.5
 #: A claim or sentence loses half of its worth in this many years.
 HALF_LIFE_YEARS = 10.0
+#: A batch scores at least this many needs together.
+_NEEDS_TOGETHER = 16
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,11 @@ class Items:
         blob = np.frombuffer(b"".join(packed), dtype=np.uint8)
         return cls(blob, offsets, worth, np.array(level, dtype=np.int8), telling)
 
+    def texts(self) -> list[str]:
+        """What each item says."""
+        blob = bytes(self.blob)
+        return [blob[a:b].decode().split("\x1f", 1)[0] for a, b in pairwise(self.offsets.tolist())]
+
     def proof(self, item: int) -> Proof:
         """The item as evidence."""
         raw = bytes(self.blob[self.offsets[item] : self.offsets[item + 1]]).decode()
@@ -82,8 +91,25 @@ class Items:
         return Proof(text, kind, source, int(self.level[item]) or None)
 
 
-def _day(text: str | None) -> date | None:
-    return date.fromisoformat(text) if text else None
+@dataclass(frozen=True)
+class _Columns:
+    """What people are chosen by, one entry a person; days as ordinals."""
+
+    ids: NDArray[np.str_]
+    lab: NDArray[np.str_]
+    family: NDArray[np.str_]
+    available: NDArray[np.bool_]
+    begins: Ints
+    ends: Ints
+
+    @classmethod
+    def of(cls, people: Sequence[dict[str, Any]]) -> _Columns:
+        ids, lab, family = (np.array([p[k] or "" for p in people], dtype=np.str_) for k in ("id", "lab", "family"))
+        days = [
+            np.array([date.fromisoformat(p[k]).toordinal() if p[k] else never for p in people], dtype=np.int64)
+            for k, never in (("available_from", 0), ("available_to", date.max.toordinal()))
+        ]
+        return cls(ids, lab, family, np.array([p["availability"] != 0 for p in people], dtype=bool), *days)
 
 
 @dataclass(frozen=True)
@@ -117,35 +143,43 @@ class Matcher:
         *,
         today: date | None = None,
         progress: Progress | None = None,
+        earlier: Matcher | None = None,
+        scratch: Path | None = None,
     ) -> Matcher:
         """Embed every claim and sentence of the profiles that may be shown, and index them.
 
         ``ranker``: the shipped one by default, trusting the taxonomy as far as it knows what these people speak of.
         ``today``: what dates of evidence are measured against; the latest date in the profiles by default, so that
-        the same data gives the same model on any day. Raises ``UsageError`` where no profile is left.
+        the same data gives the same model on any day. ``earlier``: a version whose reading of the same texts is taken
+        over. ``scratch``: a folder whose disk holds the vectors until the matcher is saved; else memory does. Raises
+        ``UsageError`` where no profile is left.
         """
+        from .taxonomy.reading import Earlier, read_texts
+
         shown = sorted((p for p in profiles if p.consent is not False), key=lambda p: p.id)
         if not shown:
             raise NOBODY
         rows, owner, level, when = _item_rows(shown)
         texts = [r[0] for r in rows]
-        vectors = encoder.encode(texts, "passage", progress)
-        read = levels.worth(texts, vectors)
+        before = None
+        if earlier is not None:
+            before = Earlier(earlier.items.texts(), earlier.model, earlier.concept_ids, earlier.concept_p)
+        read = read_texts(texts, encoder, model, levels, progress, scratch, before)
+        ids, p = read.concept_ids, read.concept_p
         worth = np.array(
             [
                 LEVEL_WORTH[lv] if lv else (UNSTATED_WORTH if kind == "skill" else w)
-                for (_, kind, _), lv, w in zip(rows, level, read, strict=True)
+                for (_, kind, _), lv, w in zip(rows, level, read.worth, strict=True)
             ],
             dtype=np.float32,
         )
         worth *= _freshness(when, today or max((d for d in when if d), default=date(2000, 1, 1)))
-        ids, p = concept_rows(model, texts, vectors)
         trust = trust_in_taxonomy(model, [t for t, kind, _ in rows if kind != "skill"])
         return cls(
             version="",
             people=tuple(_person(profile) for profile in shown),
             items=Items.build(rows, worth, level),
-            index=ItemIndex.build(texts, vectors, owner, len(shown)),
+            index=ItemIndex.build(texts, read.vectors, owner, len(shown)),
             concept_ids=ids,
             concept_p=p,
             skills=SkillTable.build(owner, worth, ids, p, len(shown), len(taxonomy)),
@@ -184,17 +218,19 @@ class Matcher:
         for project in projects:
             batch.append(_with_musts(_as_project(project), chosen.must))
             if len(batch) == block:
-                yield from (self._answer(u, chosen) for u in self.understand(batch))
+                yield from self._answers(self.understand(batch), chosen)
                 batch = []
-        yield from (self._answer(u, chosen) for u in self.understand(batch) if batch)
+        if batch:
+            yield from self._answers(self.understand(batch), chosen)
 
     def features(self, understood: Understood) -> tuple[Floats, Ints]:
         """((needs, people, len(FEATURES)), best item (needs, people)) of an understood project."""
+        return self._score(understood.batch)
+
+    def _score(self, needs: NeedBatch) -> tuple[Floats, Ints]:
         scored = score_pairs(
-            understood.batch,
+            needs,
             self.index,
-            self.concept_ids,
-            self.concept_p,
             self.items.worth,
             self.skills,
             self.near,
@@ -203,6 +239,19 @@ class Matcher:
             self.items.telling,
         )
         return scored.features, scored.best_item
+
+    def _answers(self, understood: Sequence[Understood], options: Options) -> Iterator[Suggestion]:
+        """Needs of several projects are scored together, as the items then pass through memory once for all."""
+        group: list[Understood] = []
+        for last, one in enumerate(understood, start=1):
+            group.append(one)
+            if sum(len(u.batch) for u in group) >= _NEEDS_TOGETHER or last == len(understood):
+                features, best = self._score(_joined([u.batch for u in group]))
+                ends = np.cumsum([len(u.batch) for u in group])
+                for u, end in zip(group, ends, strict=True):
+                    rows = slice(end - len(u.batch), end)
+                    yield self._answer(u, options, features[rows], best[rows])
+                group = []
 
     def link(self, texts: Sequence[str], top: int = 10) -> list[list[tuple[str, float]]]:
         """(concept id, score in [0, 1]) of the concepts each text is about, best first."""
@@ -225,10 +274,9 @@ class Matcher:
         foreign = (batch.concept_p * other[batch.concept_ids]).sum(axis=1)
         return float((foreign * weight).sum() / weight.sum())
 
-    def _answer(self, understood: Understood, options: Options) -> Suggestion:
+    def _answer(self, understood: Understood, options: Options, features: Floats, best: Ints) -> Suggestion:
         project = understood.project
         needs = project.needs
-        features, best = self.features(understood)
         raw = self.ranker.raw(features)
         weight = np.array([n.weight for n in needs], dtype=np.float64)
         total = (raw * (weight / weight.sum())[:, None]).sum(axis=0)
@@ -237,11 +285,18 @@ class Matcher:
         bar = self.bar(understood) if options.min_score is None else options.min_score
         allowed = self._allowed(project, options, need_scores, needs)
         lab = options.from_lab or project.lab
-        cross = np.array([bool(lab) and p["lab"] != lab for p in self.people])
-        first = cross if options.from_lab else np.ones(len(cross), dtype=bool)
-        ranked = [i for i in explain.order(total, first, [p["id"] for p in self.people]) if allowed[i]]
+        cross = self._who.lab != lab if lab else np.zeros(len(self.people), dtype=bool)
         fits = (score >= bar) & _holds_musts(needs, need_scores)
-        chosen = ranked if options.top is None else [i for i in ranked if fits[i]][: options.top]
+
+        def ranked(people: Ints) -> Ints:
+            # People stand in the order of their ids: of equals, whoever comes first has the smaller one.
+            keys = (-total[people], ~cross[people]) if options.from_lab else (-total[people],)
+            return people[np.lexsort(keys)]
+
+        among = np.flatnonzero(allowed)
+        chosen = ranked(among if options.top is None else among[fits[among]])[: options.top].tolist()
+        # Of those who come as near to a need as anybody, the one who ranks first.
+        nearest = [int(ranked(among[r == r.max()])[0]) for r in raw[:, among]] if len(among) else []
         matches = tuple(
             self._match(
                 rank,
@@ -262,8 +317,8 @@ class Matcher:
             self.version,
             project,
             matches,
-            self._gaps(needs, need_scores, raw, best, ranked, self.ranker.bar(self._foreign(understood), 1)),
-            abstained=not fits[ranked].any(),
+            self._gaps(needs, need_scores, best, nearest, self.ranker.bar(self._foreign(understood), 1)),
+            abstained=not fits[among].any(),
         )
 
     def _match(
@@ -299,36 +354,33 @@ class Matcher:
         return Match(rank, who, float(score), float(total), bool(cross), reasons, bool(meta["thin"]))
 
     def _gaps(
-        self,
-        needs: Sequence[Any],
-        need_scores: NDArray[np.float64],
-        raw: NDArray[np.float64],
-        best: Ints,
-        ranked: Sequence[int],
-        bar: float,
+        self, needs: Sequence[Any], need_scores: NDArray[np.float64], best: Ints, nearest: Sequence[int], bar: float
     ) -> tuple[Any, ...]:
-        if not ranked:
+        """``nearest``: who comes nearest to each need; empty where nobody may be asked."""
+        if not nearest:
             return explain.gaps(needs, [0.0] * len(needs), [None] * len(needs), bar)
-        among = np.array(ranked)
-        top = among[np.argmax(raw[:, among], axis=1)]
-        rows = np.arange(len(needs))
-        closest = [self.items.proof(int(best[k, i])) for k, i in zip(rows, top, strict=True)]
-        return explain.gaps(needs, list(need_scores[rows, top]), closest, bar)
+        closest = [self.items.proof(int(best[k, i])) for k, i in enumerate(nearest)]
+        return explain.gaps(needs, [float(need_scores[k, i]) for k, i in enumerate(nearest)], closest, bar)
+
+    @cached_property
+    def _who(self) -> _Columns:
+        return _Columns.of(self.people)
 
     def _allowed(
         self, project: Project, options: Options, need_scores: NDArray[np.float64], needs: Sequence[Any]
     ) -> NDArray[np.bool_]:
-        start = options.available_from or project.start
-        end = options.available_to or project.end
-        out = np.ones(len(self.people), dtype=bool)
-        for i, p in enumerate(self.people):
-            out[i] = (
-                p["id"] not in options.exclude
-                and (not options.lab or p["lab"] in options.lab)
-                and (not options.family or p["family"] in options.family)
-                and p["availability"] != 0
-                and _free(p, start, end)
-            )
+        who = self._who
+        out = who.available.copy()
+        if options.exclude:
+            out &= ~np.isin(who.ids, options.exclude)
+        for column, wanted in ((who.lab, options.lab), (who.family, options.family)):
+            if wanted:
+                out &= np.isin(column, wanted)
+        start, end = options.available_from or project.start, options.available_to or project.end
+        if end:
+            out &= who.begins <= end.toordinal()
+        if start:
+            out &= who.ends >= start.toordinal()
         return out & _holds_musts([n if n.id.startswith(MUST_PREFIX) else None for n in needs], need_scores)
 
     def _check(self, options: Options) -> None:
@@ -368,7 +420,6 @@ class Matcher:
             "items_vectors": self.index.vectors,
             "items_concept_ids": self.concept_ids,
             "items_concept_p": self.concept_p,
-            "skills_worth": self.skills.worth,
             "near_indptr": self.near.indptr,
             "near_indices": self.near.indices,
             "near_values": self.near.values,
@@ -376,6 +427,7 @@ class Matcher:
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
         self.index.words.save(folder, "words")
+        self.skills.save(folder)
         self.model.save(folder)
         _write_json(folder / "people.json", list(self.people))
         _write_json(folder / "concepts.json", [list(c) for c in self.concepts])
@@ -396,7 +448,6 @@ class Matcher:
                 "items_vectors",
                 "items_concept_ids",
                 "items_concept_p",
-                "skills_worth",
                 "near_indptr",
                 "near_indices",
                 "near_values",
@@ -417,7 +468,7 @@ class Matcher:
             ),
             concept_ids=get["items_concept_ids"],
             concept_p=get["items_concept_p"],
-            skills=SkillTable(get["skills_worth"]),
+            skills=SkillTable.load(folder, len(people), n_items),
             near=Sparse(get["near_indptr"], get["near_indices"], get["near_values"]),
             concepts=concepts,
             model=ConceptModel.load(folder, len(concepts)),
@@ -433,12 +484,25 @@ def load(workspace: str | Path | Workspace | None = None, version: str | None = 
     """
     where = workspace if isinstance(workspace, Workspace) else find_workspace(workspace)
     store = Store(where.models)
-    chosen = version or store.current()
-    if chosen is None:
-        raise NoModelError("Nothing is trained yet in this workspace.", "Run: skillmatch train")
-    manifest = store.verify(chosen)
-    encoder = open_encoder(str(manifest["encoder"]), where.models / "encoders")
-    return Matcher.load(store.folder(chosen), chosen, encoder)
+    while True:
+        chosen = version or store.current()
+        if chosen is None:
+            raise NoModelError("Nothing is trained yet in this workspace.", "Run: skillmatch train")
+        try:
+            manifest = store.verify(chosen)
+            encoder = open_encoder(str(manifest["encoder"]), where.models / "encoders")
+            return Matcher.load(store.folder(chosen), chosen, encoder)
+        except (SkillmatchError, OSError):
+            # It may have been replaced and pruned while it was read: then the one of now answers.
+            if version is not None or store.current() == chosen:
+                raise
+
+
+def _joined(batches: Sequence[NeedBatch]) -> NeedBatch:
+    if len(batches) == 1:
+        return batches[0]
+    arrays = (np.concatenate([getattr(b, n) for b in batches]) for n in ("vectors", "concept_ids", "concept_p"))
+    return NeedBatch(tuple(t for b in batches for t in b.texts), *arrays)
 
 
 def _as_project(need: str | Project) -> Project:
@@ -465,12 +529,6 @@ def _holds_musts(needs: Sequence[Need | None], need_scores: NDArray[np.float64])
     """Who shows something for every one of these needs that must be met."""
     must = [k for k, need in enumerate(needs) if need is not None and need.must]
     return np.asarray((need_scores[must] >= explain.PROOF_BAR).all(axis=0), dtype=np.bool_)
-
-
-def _free(person: dict[str, Any], start: date | None, end: date | None) -> bool:
-    """Whether somebody's dates of availability overlap the days asked for."""
-    begins, ends = _day(person["available_from"]), _day(person["available_to"])
-    return not ((end and begins and begins > end) or (start and ends and ends < start))
 
 
 def _item_rows(

@@ -12,13 +12,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import FormatError
-from .retrieval import Floats, Ints, ItemIndex, Sparse
+from .retrieval import Floats, Ints, ItemIndex, Postings, Sparse, on_cores, word_stems
 from .taxonomy import ConceptModel, NeedBatch, Taxonomy
 
 #: What an item at the lowest level still counts in the worth of a person's skill.
@@ -40,26 +41,68 @@ TEXT_FEATURES = ("text_few",)
 #: Median n-gram similarity of evidence to the taxonomy's nearest text: at or below the first the taxonomy is not
 #: trusted at all, from the second on fully. Laboratory profiles lie near .9, papers on machine learning near .5.
 TRUST_SPAN = (0.6, 0.8)
+#: Needs whose sentence vectors pass over the items together.
+_NEEDS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
 class SkillTable:
-    """What each person holds of each concept, from all their items: sparse, one row a person.
+    """Who, and which item, holds how much of each concept: inverted, so that a need costs what its concepts' lists do.
 
-    ``worth``: the best over their items of sqrt(probability) times the worth of the level shown.
+    ``people``: concept to people, with the best over their items of sqrt(probability) times the worth of the level
+    shown. ``items``: concept to items, with sqrt(probability).
     """
 
-    worth: Floats  # (people, concepts)
+    people: Postings
+    items: Postings
 
     @classmethod
     def build(
         cls, owner: Ints, worth: Floats, ids: NDArray[np.int32], p: Floats, people: int, concepts: int
     ) -> SkillTable:
         """From the items' owners (person indices), worths and concepts."""
-        table = np.zeros((people, concepts), np.float32)
-        value = np.sqrt(p) * (worth[:, None] + WORTH_FLOOR)
-        np.maximum.at(table, (np.repeat(owner, ids.shape[1]), ids.ravel()), value.ravel())
-        return cls(table)
+        flat = np.ravel(p)
+        held = np.flatnonzero(flat > 0)
+        held = held[np.argsort(np.ravel(ids)[held], kind="stable")]
+        concept, item, root = np.ravel(ids)[held], held // ids.shape[1], np.sqrt(flat[held])
+        # Owners ascend with their items: within a concept, what one person holds stands together.
+        first = np.flatnonzero(np.append(True, (np.diff(concept) != 0) | (np.diff(owner[item]) != 0))[: len(held)])
+        value = root * (worth[item] + np.float32(WORTH_FLOOR))
+        best = np.maximum.reduceat(value, first) if len(first) else value
+        return cls(
+            _by_concept(concept[first], owner[item[first]], best, people, concepts),
+            _by_concept(concept, item, root, len(owner), concepts),
+        )
+
+    @property
+    def concepts(self) -> int:
+        """How many concepts there are."""
+        return len(self.people.features)
+
+    @property
+    def worth(self) -> Floats:
+        """All of ``people`` as a (people, concepts) matrix; for looking at few."""
+        out = np.zeros((self.people.n_items, self.concepts), dtype=np.float32)
+        out[self.people.items, np.repeat(np.arange(self.concepts), np.diff(self.people.indptr))] = self.people.weights
+        return out
+
+    def save(self, folder: Path) -> None:
+        """Write the arrays to ``folder``, which exists."""
+        self.people.save(folder, "skills_people")
+        self.items.save(folder, "skills_items")
+
+    @classmethod
+    def load(cls, folder: Path, people: int, items: int) -> SkillTable:
+        """The inverse of ``save``; arrays are memory-mapped."""
+        return cls(Postings.load(folder, "skills_people", people), Postings.load(folder, "skills_items", items))
+
+
+def _by_concept(concept: NDArray[np.int32], holder: Ints, value: Floats, holders: int, concepts: int) -> Postings:
+    """Postings from (concept, holder, value) in the order of concepts."""
+    indptr = np.zeros(concepts + 1, dtype=np.int64)
+    np.cumsum(np.bincount(concept, minlength=concepts), out=indptr[1:])
+    every = np.arange(concepts, dtype=np.int32)
+    return Postings(every, indptr, holder.astype(np.int32), value.astype(np.float32), np.zeros(0, np.float32), holders)
 
 
 @dataclass(frozen=True)
@@ -93,8 +136,6 @@ def near_matrix(taxonomy: Taxonomy) -> Sparse:
 def score_pairs(
     needs: NeedBatch,
     index: ItemIndex,
-    item_ids: NDArray[np.int32],
-    item_p: Floats,
     item_worth: Floats,
     skills: SkillTable,
     near: Sparse,
@@ -103,36 +144,64 @@ def score_pairs(
     telling: Floats | float = 1.0,
 ) -> Scored:
     """Features of every (need, person) pair. ``relevance``, ``text``: as ``Ranker`` has them. ``telling``: what each
-    item is worth as a proof to show, beside its worth; it moves no score."""
-    people, n_concepts = skills.worth.shape
-    out = np.zeros((len(needs), people, len(FEATURES)), dtype=np.float32)
-    best_item = np.zeros((len(needs), people), dtype=np.int64)
-    asked = spread(needs.concept_ids, needs.concept_p, n_concepts)
-    channels = index.channels(needs.vectors, needs.texts)
-    root = np.sqrt(item_p)
-    for q in range(len(needs)):
-        want = asked[q]
-        concept = (want[item_ids] * root).sum(axis=1)
-        dense, words = (c[q] for c in channels)
-        z = np.stack([concept, dense, words], axis=1) @ relevance[:-1] + relevance[-1]
-        relevant = 1 / (1 + np.exp(-z))
-        valued = relevant * (item_worth + WORTH_FLOOR)
-        first, where = index.best(valued), index.best_where(valued * telling)[1]
-        near_want = np.zeros(n_concepts, dtype=np.float32)
-        for concept_id, p in zip(needs.concept_ids[q], needs.concept_p[q], strict=True):
-            span = slice(near.indptr[concept_id], near.indptr[concept_id + 1])
-            near_want[near.indices[span]] += p * near.values[span]
-        out[q] = np.stack(
-            [
-                skills.worth @ want,
-                skills.worth @ near_want,
-                first,
-                index.best_few(text[0] * dense + text[1] * words),
-            ],
-            axis=1,
-        )
-        best_item[q] = where
+    item is worth as a proof to show, beside its worth; it moves no score. Each need is scored by itself: the same to
+    the last bit whatever is asked beside it."""
+    out = np.zeros((len(needs), index.people, len(FEATURES)), dtype=np.float32)
+    best_item = np.zeros((len(needs), index.people), dtype=np.int64)
+    worth = np.asarray(item_worth) + np.float32(WORTH_FLOOR)
+    asked = spread(needs.concept_ids, needs.concept_p, skills.concepts)
+    stems = word_stems(needs.texts)
+    for start in range(0, len(needs), _NEEDS_AT_ONCE):
+        cosines = index.dense(needs.vectors[start : start + _NEEDS_AT_ONCE])
+
+        def score(q: int, start: int = start, cosines: Floats = cosines) -> None:
+            want, dense = asked[q], cosines[q - start]
+            words = index.words.shares(stems, q)
+            valued = _relevant(_held(skills.items, want), dense, words, relevance)
+            valued *= worth
+            best_item[q] = index.best_where(valued * telling)[1]
+            similar = text[0] * dense
+            similar += text[1] * words
+            out[q] = np.stack(
+                [
+                    _held(skills.people, want),
+                    _held(skills.people, _neighbours(want, near)),
+                    index.best(valued),
+                    index.best_few(similar),
+                ],
+                axis=1,
+            )
+
+        on_cores(score, range(start, start + len(cosines)), len(cosines) * len(worth))
     return Scored(out, best_item)
+
+
+def _held(postings: Postings, want: Floats) -> Floats:
+    """Of each holder, the sum over the wanted concepts of how much is wanted times how much is held."""
+    concepts = np.flatnonzero(want)
+    return postings.sums(concepts, want[concepts])
+
+
+def _neighbours(want: Floats, near: Sparse) -> Floats:
+    """The neighbours of the wanted concepts, as far as each stands for them."""
+    out = np.zeros(len(want), dtype=np.float32)
+    for concept in np.flatnonzero(want):
+        span = slice(near.indptr[concept], near.indptr[concept + 1])
+        out[near.indices[span]] += want[concept] * near.values[span]
+    return out
+
+
+def _relevant(concept: Floats, dense: Floats, words: Floats, relevance: Floats) -> Floats:
+    """The probability of each item to be about the need; overwrites ``concept``."""
+    z = concept
+    z *= relevance[0]
+    z += relevance[1] * dense
+    z += relevance[2] * words
+    z += relevance[3]
+    np.negative(z, out=z)
+    np.exp(z, out=z)
+    z += 1
+    return np.reciprocal(z, out=z)
 
 
 def relevance_features(

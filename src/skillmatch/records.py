@@ -233,6 +233,79 @@ class Suggestion:
     abstained: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Somebody in a team, or who could be. ``covers``: the needs they answer; ``gain``: what the team is worth less
+    without them (of an alternate: more with them)."""
+
+    id: str
+    score: float
+    covers: tuple[str, ...]
+    gain: float
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """The people of one project. ``coverage`` in [0, 1]: each need by its best member, the mean by weight."""
+
+    project: str
+    members: tuple[Member, ...]
+    alternates: tuple[Member, ...]
+    uncovered: tuple[str, ...]
+    coverage: float
+    usefulness: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """What can't be met for one project, and why; ``hard``: a rule that had to hold.
+
+    ``kind``: ``nobody`` (no candidate at all), ``need`` (an uncovered need that all of ``people`` together can't cover
+    for all of ``projects``), ``room`` (a must-need that enough people could cover, none of whom has room here),
+    ``labs``, ``families`` (``found`` of ``wanted``), or ``forced`` (``people`` could not be placed).
+    """
+
+    project: str
+    kind: str
+    hard: bool
+    need: str | None = None
+    people: tuple[str, ...] = ()
+    projects: tuple[str, ...] = ()
+    wanted: int = 0
+    found: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a rule costs: the share of usefulness that is lost by it; at most this where it is not ``exact``."""
+
+    rule: str
+    share: float
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A whole list of projects as one decision.
+
+    ``loads``: projects of each person who has one. ``usefulness``: of all teams; ``objective``: the same and what
+    preferences add. ``worst``: the smallest share that a project which gets something has of what it could get alone,
+    at most ``worst_bound`` in any assignment that obeys the rules. ``gap``: how much larger an objective could be at
+    most, relative to its bound; 0 where ``proven``.
+    """
+
+    teams: tuple[Team, ...]
+    loads: dict[str, int]
+    usefulness: float
+    objective: float
+    worst: float
+    worst_bound: float
+    gap: float
+    proven: bool
+    prices: tuple[Price, ...]
+    infeasible: tuple[Shortfall, ...]
+
+
 def content_hash(record: Any) -> str:
     """Sixteen hex digits that change when, and only when, the record's content does (``source`` left out)."""
 

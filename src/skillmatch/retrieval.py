@@ -4,16 +4,18 @@ Two channels see every item: ``dense`` (cosine of sentence vectors) and ``words`
 Character 2-4-grams (cosine of TF-IDF), which hold across inflections, typing errors and the two languages' shared
 roots, serve the taxonomy: beside concepts they brought nothing to the choice of evidence. Texts become sparse features
 by hashing, so no vocabulary is stored or loaded; the same functions serve training and answering. The indexes are plain
-``.npy`` arrays, inverted and memory-mapped.
+``.npy`` arrays, inverted and memory-mapped; what they cost a query grows with the lists it touches. Each query is
+computed by itself, in the same steps however many are asked together: a batch answers as single questions do.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,12 @@ CHAR_BITS = 18
 WORD_BITS = 20
 #: BM25's usual constants (Robertson & Zaragoza 2009, The Probabilistic Relevance Framework).
 BM25_K1, BM25_B = 1.2, 0.75
+#: Texts whose features are made at a time, so that memory stays flat.
+TEXTS_AT_ONCE = 20_000
+#: Rows of vectors that stay in a core's cache while every query of a group passes over them.
+ROWS_AT_ONCE = 1024
+#: From this many items on, work is spread over the cores; below, starting threads costs more than it brings.
+WORTH_THREADS = 50_000
 
 _APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'", "´": "'", "′": "'"})
 _DASHES = str.maketrans(dict.fromkeys("‐‑‒–—―−", "-"))
@@ -36,206 +44,19 @@ _DASHES = str.maketrans(dict.fromkeys("‐‑‒–—―−", "-"))
 _TOKEN = re.compile(r"\.?[^\W_]+(?:[.+#'&_][^\W_]+)*(?:\+\+|#)?", re.UNICODE)
 # French elisions: l'acquisition -> acquisition.
 _ELISION = re.compile(r"^(?:l|d|j|m|n|s|t|c|qu|jusqu|lorsqu|puisqu)'(?=\w)", re.IGNORECASE)
+#: Words that say nothing of a skill, folded: English, then French.
 STOPWORDS = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "been",
-        "by",
-        "can",
-        "could",
-        "do",
-        "does",
-        "for",
-        "from",
-        "had",
-        "has",
-        "have",
-        "he",
-        "her",
-        "his",
-        "how",
-        "i",
-        "if",
-        "in",
-        "into",
-        "is",
-        "it",
-        "its",
-        "just",
-        "may",
-        "more",
-        "most",
-        "must",
-        "need",
-        "needed",
-        "needs",
-        "no",
-        "nor",
-        "not",
-        "of",
-        "on",
-        "one",
-        "only",
-        "or",
-        "other",
-        "our",
-        "out",
-        "over",
-        "own",
-        "per",
-        "she",
-        "should",
-        "since",
-        "so",
-        "some",
-        "such",
-        "than",
-        "that",
-        "the",
-        "their",
-        "them",
-        "then",
-        "there",
-        "these",
-        "they",
-        "this",
-        "those",
-        "to",
-        "too",
-        "under",
-        "up",
-        "us",
-        "use",
-        "used",
-        "using",
-        "very",
-        "was",
-        "we",
-        "were",
-        "what",
-        "when",
-        "where",
-        "which",
-        "while",
-        "who",
-        "why",
-        "will",
-        "with",
-        "within",
-        "without",
-        "would",
-        "you",
-        "your",
-        "au",
-        "aux",
-        "avec",
-        "ce",
-        "ces",
-        "cet",
-        "cette",
-        "comme",
-        "dans",
-        "de",
-        "des",
-        "du",
-        "elle",
-        "en",
-        "est",
-        "et",
-        "eu",
-        "il",
-        "ils",
-        "la",
-        "le",
-        "les",
-        "leur",
-        "leurs",
-        "lui",
-        "ma",
-        "mais",
-        "me",
-        "meme",
-        "mes",
-        "moi",
-        "mon",
-        "ne",
-        "nos",
-        "notre",
-        "nous",
-        "on",
-        "ont",
-        "ou",
-        "par",
-        "pas",
-        "plus",
-        "pour",
-        "qu",
-        "que",
-        "quelqu",
-        "qui",
-        "sa",
-        "sans",
-        "se",
-        "ses",
-        "si",
-        "son",
-        "sont",
-        "sur",
-        "ta",
-        "te",
-        "tes",
-        "toi",
-        "ton",
-        "tout",
-        "toute",
-        "toutes",
-        "tous",
-        "tres",
-        "un",
-        "une",
-        "vos",
-        "votre",
-        "vous",
-        "etre",
-        "avoir",
-        "fait",
-        "faire",
-        "afin",
-        "ainsi",
-        "aussi",
-        "avant",
-        "apres",
-        "besoin",
-        "chez",
-        "depuis",
-        "deja",
-        "donc",
-        "dont",
-        "entre",
-        "faut",
-        "il",
-        "y",
-        "lors",
-        "mieux",
-        "moins",
-        "peu",
-        "peut",
-        "puis",
-        "quand",
-        "quelque",
-        "selon",
-        "soit",
-        "sous",
-        "toujours",
-        "trop",
-        "vers",
-    ]
+    (  # noqa: SIM905
+        "a an and are as at be been by can could do does for from had has have he her his how i if in into is it its "
+        "just may more most must need needed needs no nor not of on one only or other our out over own per she should "
+        "since so some such than that the their them then there these they this those to too under up us use used "
+        "using very was we were what when where which while who why will with within without would you your "
+        "au aux avec ce ces cet cette comme dans de des du elle en est et eu il ils la le les leur leurs lui ma mais "
+        "me meme mes moi mon ne nos notre nous ont ou par pas plus pour qu que quelqu qui sa sans se ses si son sont "
+        "sur ta te tes toi ton tout toute toutes tous tres un une vos votre vous etre avoir fait faire afin ainsi "
+        "aussi avant apres besoin chez depuis deja donc dont entre faut y lors mieux moins peu peut puis quand "
+        "quelque selon soit sous toujours trop vers "
+    ).split()
 )
 
 
@@ -321,9 +142,8 @@ def char_ngrams(texts: Sequence[str], bits: int = CHAR_BITS, sizes: tuple[int, .
     """Counts of hashed character n-grams within words (padded by one space each side, as ``char_wb``)."""
     rows: list[Ints] = []
     features: list[Ints] = []
-    # In blocks of texts, so that memory stays flat.
-    for start in range(0, len(texts), 20_000):
-        block = texts[start : start + 20_000]
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        block = texts[start : start + TEXTS_AT_ONCE]
         pieces = [f"  {' '.join(_words_for_chars(t))}  " for t in block]
         codes = np.frombuffer("".join(pieces).encode("utf-32-le"), dtype="<u4").astype(np.uint64)
         owner = np.repeat(np.arange(len(block), dtype=np.int64), [len(p) for p in pieces])
@@ -353,13 +173,18 @@ def _words_for_chars(text: str) -> list[str]:
 
 def word_stems(texts: Sequence[str], bits: int = WORD_BITS) -> Sparse:
     """Counts of hashed stems, stop words left out."""
-    row: list[int] = []
-    feature: list[int] = []
-    for i, text in enumerate(texts):
-        for word in _words_for_chars(text):
-            row.append(i)
-            feature.append(_word_code(stem(word)) >> (64 - bits))
-    return to_sparse(np.array(row, dtype=np.int64), np.array(feature, dtype=np.int64), len(texts), bits)
+    rows: list[Ints] = [np.zeros(0, dtype=np.int64)]
+    features: list[Ints] = [np.zeros(0, dtype=np.int64)]
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        row: list[int] = []
+        feature: list[int] = []
+        for i, text in enumerate(texts[start : start + TEXTS_AT_ONCE], start):
+            for word in _words_for_chars(text):
+                row.append(i)
+                feature.append(_word_code(stem(word)) >> (64 - bits))
+        rows.append(np.array(row, dtype=np.int64))
+        features.append(np.array(feature, dtype=np.int64))
+    return to_sparse(np.concatenate(rows), np.concatenate(features), len(texts), bits)
 
 
 @lru_cache(maxsize=200_000)
@@ -402,7 +227,7 @@ class Postings:
                 own = own / max(float(np.sqrt((own**2).sum() + (unseen**2).sum())), 1e-12)
             else:
                 own = np.ones(len(place), dtype=np.float32)
-            scores = self._sum(place, own)
+            scores = self.sums(place, own)
             hit = np.flatnonzero(scores).astype(np.int32)
             out.append((hit, scores[hit]))
         return out
@@ -412,8 +237,15 @@ class Postings:
         out = np.zeros((rows.rows, self.n_items), dtype=np.float32)
         for q in range(rows.rows):
             span = slice(rows.indptr[q], rows.indptr[q + 1])
-            out[q] = self._sum(rows.indices[span], rows.values[span])
+            out[q] = self.sums(rows.indices[span], rows.values[span])
         return out
+
+    def shares(self, rows: Sparse, q: int) -> Floats:
+        """Of each item, the share of query ``q``'s whole weight that it has, shape (items,)."""
+        place, _ = self._places(rows.indices[rows.indptr[q] : rows.indptr[q + 1]])
+        found = self.sums(place, np.ones(len(place), dtype=np.float32))
+        found /= np.float32(max(self.ceiling(rows, q), 1e-9))
+        return found
 
     def _places(self, codes: NDArray[np.int32]) -> tuple[Ints, NDArray[np.bool_]]:
         """Where the known ones of ``codes`` stand in ``features``, and which are known."""
@@ -423,18 +255,14 @@ class Postings:
         known = self.features[place] == codes
         return place[known], known
 
-    def _sum(self, place: NDArray[Any], values: Floats) -> Floats:
-        """Over the items: sum of value * weight along the postings of each place."""
-        begin, end = self.indptr[place], self.indptr[np.asarray(place) + 1]
-        length = end - begin
-        total = int(length.sum())
-        if not total:
-            return np.zeros(self.n_items, dtype=np.float32)
-        # All postings' positions in one go: a running count, shifted to each list's beginning.
-        at = np.arange(total) + np.repeat(begin - np.cumsum(length) + length, length)
-        weights = self.weights[at] * np.repeat(values, length)
-        sums: Floats = np.bincount(self.items[at], weights, minlength=self.n_items).astype(np.float32)
-        return sums
+    def sums(self, place: NDArray[Any], values: Floats) -> Floats:
+        """Over the items: sum of value * weight along the postings of each place, shape (items,)."""
+        items, weights, indptr = np.asarray(self.items), np.asarray(self.weights), np.asarray(self.indptr)
+        # Products of single-precision numbers are exact in double precision, and an item stands once in a list.
+        total = np.zeros(self.n_items, dtype=np.float64)
+        for begin, end, value in zip(indptr[place], indptr[np.asarray(place) + 1], values, strict=True):
+            total[items[begin:end]] += np.multiply(weights[begin:end], value, dtype=np.float64)
+        return total.astype(np.float32)
 
     def ceiling(self, rows: Sparse, q: int) -> float:
         """What an item holding every word of query ``q`` once would score: the query's whole BM25 weight."""
@@ -528,18 +356,31 @@ class ItemIndex:
             raise ValueError("owners must be ascending and name every person")
         return cls(np.ascontiguousarray(vectors, np.float32), owner, word_index(word_stems(texts)), people)
 
-    @property
+    @cached_property
     def starts(self) -> Ints:
         """Where each person's items begin."""
         return np.searchsorted(self.owner, np.arange(self.people))
 
+    def dense(self, vectors: Floats) -> Floats:
+        """Cosines (queries, items): every one a dot product of its own, the same whatever is asked beside it."""
+        items = np.asarray(self.vectors)
+        out = np.empty((len(vectors), len(items)), dtype=np.float32)
+
+        def block(start: int) -> None:
+            rows = slice(start, start + ROWS_AT_ONCE)
+            for query, found in zip(vectors, out, strict=True):
+                np.vecdot(items[rows], query, out=found[rows])
+
+        on_cores(block, range(0, len(items), ROWS_AT_ONCE), len(items) * len(vectors))
+        return out
+
     def channels(self, vectors: Floats, texts: Sequence[str]) -> tuple[Floats, Floats]:
         """(dense, words), each (queries, items): cosines, and the share of the query's word weight found."""
-        dense = vectors @ self.vectors.T
-        words = np.zeros_like(dense)
+        dense = self.dense(vectors)
         rows = word_stems(texts)
-        for q, (items, scores) in enumerate(self.words.query(rows, "idf")):
-            words[q, items] = scores / max(self.words.ceiling(rows, q), 1e-9)
+        words = np.empty_like(dense)
+        for q in range(len(texts)):
+            words[q] = self.words.shares(rows, q)
         return dense, words
 
     def best(self, values: Floats) -> Floats:
@@ -550,14 +391,41 @@ class ItemIndex:
         """Each person's highest value and the first item that has it."""
         best = self.best(values)
         where = np.flatnonzero(values == best[self.owner])
-        _, place = np.unique(self.owner[where], return_index=True)
-        return best, where[place]
+        owner = self.owner[where]
+        return best, where[np.append(True, owner[1:] != owner[:-1])]
 
     def best_few(self, values: Floats, few: int = 3) -> Floats:
         """The mean of each person's ``few`` highest values; what is missing or negative counts as nothing."""
-        order = np.lexsort((-values, self.owner))
-        rank = np.arange(len(values)) - np.repeat(self.starts, np.diff([*self.starts, len(values)]))
-        chosen = rank < few
-        owner, picked = self.owner[order][chosen], np.maximum(values[order][chosen], 0)
-        mean: Floats = (np.bincount(owner, picked, minlength=self.people) / few).astype(np.float32)
+        left = np.maximum(values, 0)
+        total = np.zeros(self.people, dtype=np.float64)
+        for _ in range(few):
+            best, where = self.best_where(left)
+            total += best
+            left[where] = 0
+        mean: Floats = (total / few).astype(np.float32)
         return mean
+
+
+def on_cores(work: Callable[[int], None], tasks: Sequence[int], size: int) -> None:
+    """Do ``work`` on each task, on every core where ``size`` numbers are worth it. Tasks must not share results."""
+    cores = _cores()
+    if size < WORTH_THREADS or len(tasks) < 2 or cores < 2:
+        for task in tasks:
+            work(task)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    def share(own: Sequence[int]) -> None:
+        for task in own:
+            work(task)
+
+    # NumPy lets go of the interpreter while it computes. Ranges of tasks, as each hand-over costs as much as a task.
+    step = -(-len(tasks) // (4 * cores))
+    with ThreadPoolExecutor(cores) as pool:
+        for _ in pool.map(share, [tasks[i : i + step] for i in range(0, len(tasks), step)]):
+            pass
+
+
+@lru_cache(maxsize=1)
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -25,6 +25,8 @@ SETTINGS: dict[str, tuple[Any, type, str]] = {
     "jobs": (0, int, "cores to use (0: all)"),
     "min_score": (-1.0, float, "the bar for suggesting anybody, 0 to 1 (-1: learned in training)"),
     "stale_months": (24, int, "profiles not updated for this long are shown as out of date"),
+    "retention": (0, int, "days for which suggestions are kept in data/suggestions.jsonl (0: none is)"),
+    "max_shown": (0, int, "projects of a batch for which one person is shown at most (0: no limit)"),
 }
 
 
@@ -142,6 +144,8 @@ _ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "jobs": (lambda v: v >= 0, "write a whole number from 0 on"),
     "min_score": (lambda v: v == -1 or 0 <= v <= 1, "write a number from 0 to 1, or -1"),
     "stale_months": (lambda v: v >= 0, "write a whole number from 0 on"),
+    "retention": (lambda v: v >= 0, "write a whole number of days, 0 for none"),
+    "max_shown": (lambda v: v >= 0, "write a whole number, 0 for no limit"),
 }
 
 

@@ -9,6 +9,7 @@
     questions   suggest, batch, explain        learning   train, evaluate, models
     lab         init, check                    people     profiles, feedback
     concepts    skills                         doctor     doctor
+    plans       team, gaps                     assigning  batch --assign, and what team shares with it
     failures    errors, told in one place      words      messages in the reader's language
 
 ``skillmatch --help`` imports typer and nothing heavy: every command imports what it needs when it is called.

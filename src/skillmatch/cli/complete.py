@@ -96,6 +96,17 @@ def skills(root: Path) -> Iterable[tuple[str, str]]:
 
 
 @_quietly
+def known_skills(root: Path) -> Iterable[tuple[str, str]]:
+    """Ids and labels of the concepts of the current version, and of the imported ones."""
+    concepts = json.loads((_version(root) / "concepts.json").read_text("utf-8"))
+    found = [(c[0], c[1] or c[2]) for c in concepts]
+    for file in (root / "data" / "taxonomies").glob("[!.]*.jsonl"):
+        entries = [json.loads(line) for line in file.read_text("utf-8").splitlines()[1:]]
+        found += [(e["id"], e.get("en") or e.get("fr") or "") for e in entries]
+    return found
+
+
+@_quietly
 def versions(root: Path) -> Iterable[tuple[str, str]]:
     """The versions there are."""
     return [(p.name, "") for p in (root / "models" / "versions").iterdir() if not p.name.startswith(".")]
@@ -104,3 +115,8 @@ def versions(root: Path) -> Iterable[tuple[str, str]]:
 def families(incomplete: str) -> Offers:
     """The families."""
     return [(f, "") for f in ("online", "offline", "asr", "other") if f.startswith(incomplete)]
+
+
+def kinds(incomplete: str) -> Offers:
+    """The kinds of taxonomies that can be imported."""
+    return [(k, "") for k in ("esco", "referens", "rome", "onet", "csv") if k.startswith(incomplete)]

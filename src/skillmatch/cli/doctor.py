@@ -126,7 +126,8 @@ def _encoder_row(session: Session, workspace: Workspace, manifest: Mapping[str, 
         return ("encoder", f"{name} {fingerprint}: its files are gone", "skillmatch train")
     wanted = str(session.settings["encoder"])
     changed = f"the setting says {wanted}: skillmatch train" if wanted != name else ""
-    return ("encoder", f"{name} {fingerprint}", changed)
+    adapted = ", adapted" if manifest.get("adapted") else ""
+    return ("encoder", f"{name} {fingerprint}{adapted}", changed)
 
 
 def _staleness(session: Session, workspace: Workspace, version: Path) -> Iterator[Row]:

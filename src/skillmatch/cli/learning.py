@@ -1,4 +1,4 @@
-"""train, evaluate, models: build versions, measure them, choose which one answers."""
+"""train, evaluate: build versions, measure them."""
 
 from __future__ import annotations
 
@@ -9,35 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import DataError, NoModelError, NotPromotedError, SkillmatchError, UsageError
-from . import complete, options
-from .session import READ_FORMATS, Page, Session, session_of, short_time
+from ..errors import DataError, NotPromotedError, UsageError
+from . import complete, models, options
+from .session import Page, Session, session_of
 
 if TYPE_CHECKING:
     from ..metrics import Comparison
     from ..reports import Table
     from ..reports.html import Reliability
-    from ..store import Store
-    from ..training import Evaluation, Report
+    from ..training import Evaluation, Exposure, Report
 
     Compared = Mapping[str, Mapping[str, Comparison]]
-
-Version = Annotated[str, typer.Argument(metavar="ID", help="The version's id.", autocompletion=complete.versions)]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file to ``app``."""
     app.command()(train)
     app.command()(evaluate)
-    group = typer.Typer(
-        no_args_is_help=True,
-        rich_markup_mode=None,
-        help="The trained versions: which there are, which one answers.",
-    )
-    for name, command in (("list", list_), ("show", show), ("promote", promote), ("rollback", rollback)):
-        group.command(name)(command)
-    group.command("prune")(prune)
-    app.add_typer(group, name="models")
+    models.register(app)
 
 
 # --- train --------------------------------------------------------------------------------------------
@@ -50,6 +39,9 @@ def train(
         str | None,
         typer.Option(metavar="NAME_OR_DIR", help="Another sentence encoder, a name or a folder.", show_default=False),
     ] = None,
+    adapt: Annotated[
+        bool, typer.Option("--adapt", help="First teach the encoder French by the taxonomy: minutes, once.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything, write no version.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Use the new version even if it is worse.")] = False,
 ) -> None:
@@ -67,9 +59,12 @@ def train(
     session.detail("Encoder: {name} ({source})", name=settings["encoder"], source=settings.sources["encoder"])
     with session.progress(lines=True) as stage:
         report = training.train(
-            session.workspace, session.settings, full=full, dry_run=dry_run, force=force, stage=stage
+            session.workspace, session.settings, full=full, adapt=adapt, dry_run=dry_run, force=force, stage=stage
         )
-    session.emit(_report_table(session, report))
+    tables = [_report_table(session, report)]
+    if report.moved is not None:
+        tables += models.moved_tables(session, report.moved)
+    session.emit(Page(tuple(tables), {}))
     if not report.promoted and not dry_run:
         raise NotPromotedError(
             f"Version {report.version} was built and kept aside; {report.previous} still answers.",
@@ -91,6 +86,7 @@ def _report_table(session: Session, report: Report) -> Table:
         ("claims and sentences", report.items),
         ("embedded anew", report.embedded),
         ("ranker", report.ranker),
+        ("answers learned from", report.answers),
         ("version before", report.previous or session.tr("none")),
         ("why", session.tr(report.reason)),
     ]
@@ -152,7 +148,10 @@ def evaluate(
     if compared is not None:
         differences = {g: {n: asdict(c) for n, c in rows.items()} for g, rows in compared.items()}
         data["comparison"] = {"with": asdict(told[1]), "people": shared, "differences": differences}
+    spreads = [_spread(session, one) for one in told]
+    data["exposure"] = asdict(spreads[0])
     tables = [t for one in told for t in _evaluation_tables(session, one)]
+    tables += [t for one in spreads for t in _spread_tables(session, one)]
     if compared is not None:
         tables = [*_comparison_tables(session, told, compared, shared), *tables]
     if kind == "html":
@@ -161,13 +160,62 @@ def evaluate(
         session.emit(Page(tuple(tables), data), kind, out)
 
 
+def _spread(session: Session, told: Evaluation) -> Exposure:
+    """How the suggestions of a version spread, over all projects of the workspace."""
+    from .. import training
+    from ..matcher import load
+    from ..sources import read_workspace
+
+    dataset = read_workspace(session.workspace).require()
+    matcher = load(session.workspace, told.version)
+    seed = int(session.settings["seed"])
+    return training.exposure(matcher, dataset.projects, dataset.judgements, seed=seed)
+
+
+def _spread_tables(session: Session, found: Exposure) -> tuple[Table, ...]:
+    from ..reports import Table
+
+    note = session.tr(
+        "The first {top} of {projects} projects: {places} places. Gini: 0 even, towards 1 all on few.",
+        top=found.top,
+        projects=found.projects,
+        places=found.places,
+    )
+    gini = [(f"{session.tr('Gini index')}: {session.tr(name)}", f"{value:.2f}") for name, value in found.gini.items()]
+    short = session.tr("not judged")
+    if found.short is not None:
+        short = f"{found.short.mean:+.1f} [{found.short.low:+.1f}, {found.short.high:+.1f}]"
+    rows = (
+        *gini,
+        (session.tr("share of the five most suggested"), _percent(session, found.most_suggested)),
+        (session.tr("people never suggested"), _percent(session, found.never)),
+        (session.tr("ranks that a short profile loses at equal skill"), short),
+    )
+    shares = tuple(
+        (
+            session.tr(kind),
+            session.tr(s.name) if kind == "languages" else s.name,
+            s.people,
+            _percent(session, s.of_people),
+            _percent(session, s.of_places),
+        )
+        for kind, some in found.shares.items()
+        for s in some
+    )
+    columns = ("spread over", "group", "people", "share of people", "share of suggestions")
+    return (
+        Table("How suggestions spread", ("what", "figure"), rows, (note,)),
+        Table("Who gets the places", columns, shares),
+    )
+
+
 def _compared(session: Session, given: Sequence[str]) -> tuple[str | None, ...]:
     """The version to measure, and the one to compare it with if any; None: the current one."""
     if len(given) > 2:
         raise UsageError("Two versions can be compared, not more.", "Give --model twice at most.")
     if len(set(given)) == 2:
         return tuple(given)
-    current = _store(session).current()
+    current = models.store_of(session).current()
     if given and current is not None and given[0] != current:
         return (given[0], current)
     return (given[0] if given else None,)
@@ -335,129 +383,3 @@ def _evaluation_page(session: Session, tables: Sequence[Table], told: Sequence[E
             table = replace(table, title=session.tr("The same as a table"))
         parts.append(table)
     return report_page(session.tr("How good the answers are"), parts, session.lang)
-
-
-# --- models -------------------------------------------------------------------------------------------
-
-
-def _store(session: Session) -> Store:
-    from ..store import Store
-
-    return Store(session.workspace.models)
-
-
-def list_(ctx: typer.Context, fmt: options.Format = None, out: options.Out = None) -> None:
-    """List the versions, oldest first, and which one answers.
-
-    Example: skillmatch models list
-    """
-    from ..reports import Table, format_of
-
-    session = session_of(ctx)
-    kind = format_of(out, fmt)
-    store = _store(session)
-    current = store.current()
-    trained = {e.get("version"): e for e in store.history() if e["event"] == "trained"}
-    rows = [_version_row(store, v, v == current, trained.get(v, {})) for v in store.versions()]
-    columns = tuple(rows[0]) if rows else ("version", "current")
-    if kind in READ_FORMATS:
-        columns = ("version", "current", "trained", "people", "why")
-        rows = [row | {"trained": short_time(row["trained"])} for row in rows]
-    notes = () if rows else (session.tr("Nothing is trained yet: skillmatch train"),)
-    session.emit(Table("", columns, tuple(tuple(row[c] for c in columns) for row in rows), notes), kind, out)
-
-
-def _version_row(store: Store, version: str, current: bool, trained: dict[str, Any]) -> dict[str, Any]:
-    try:
-        manifest, note = store.manifest(version), trained.get("why", "")
-    except SkillmatchError as error:  # the others are listed all the same
-        manifest, note = {}, error.message
-    said = {"people": "people", "items": "items", "encoder": "encoder_name"}
-    facts = {column: manifest.get(key) for column, key in said.items()}
-    return {"version": version, "current": current, "trained": trained.get("time"), **facts, "why": note}
-
-
-def show(
-    ctx: typer.Context,
-    version: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="ID",
-            help="The version's id; the current one by default.",
-            show_default=False,
-            autocompletion=complete.versions,
-        ),
-    ] = None,
-    fmt: options.Format = None,
-    out: options.Out = None,
-) -> None:
-    """Show one version, and whether its files are whole.
-
-    Example: skillmatch models show
-    """
-    from ..reports import Table, format_of
-
-    session = session_of(ctx)
-    kind = format_of(out, fmt)
-    store = _store(session)
-    chosen = version or store.current()
-    if chosen is None:
-        raise NoModelError("Nothing is trained yet in this workspace.", "Run: skillmatch train")
-    manifest = store.verify(chosen)
-    events = [e for e in store.history() if e.get("version") == chosen]
-    files = manifest.pop("files")
-    size = sum(f["size"] for f in files.values())
-    facts = {"version": chosen, "current": chosen == store.current(), **manifest}
-    facts |= {"files": len(files), "megabytes": round(size / 1e6, 1)}
-    about = Table("", ("what", "value"), tuple(facts.items()))
-    past = Table("History", ("time", "event", "why"), tuple((e.get("time"), e["event"], e.get("why")) for e in events))
-    session.emit(Page((about, past), {**facts, "files": files, "history": events}), kind, out)
-
-
-def promote(ctx: typer.Context, version: Version) -> None:
-    """Make a version the one that answers.
-
-    Example: skillmatch models promote v0123456789ab
-    """
-    session = session_of(ctx)
-    store = _store(session)
-    before = store.current()
-    store.promote(version, "asked for by: models promote")
-    _tell_current(session, version, before)
-
-
-def rollback(ctx: typer.Context) -> None:
-    """Go back to the version that answered before.
-
-    Example: skillmatch models rollback
-    """
-    session = session_of(ctx)
-    store = _store(session)
-    before = store.current()
-    _tell_current(session, store.rollback("asked for by: models rollback"), before)
-
-
-def _tell_current(session: Session, version: str, before: str | None) -> None:
-    from ..reports import Table
-
-    none = session.tr("none")
-    said = session.tr("Version {version} answers now; before: {before}", version=version, before=before or none)
-    session.emit(Table(said, (), ()))
-
-
-def prune(
-    ctx: typer.Context,
-    keep: Annotated[int, typer.Option(metavar="N", help="How many of the newest versions to keep.", min=0)] = 5,
-) -> None:
-    """Remove old versions for good.
-
-    The version that answers always stays.
-
-    Example: skillmatch models prune --keep 3
-    """
-    from ..reports import Table
-
-    session = session_of(ctx)
-    removed = _store(session).prune(keep)
-    title = session.tr("Removed: {versions}", versions=", ".join(removed) or session.tr("none"))
-    session.emit(Table(title, (), ()))

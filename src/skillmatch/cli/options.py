@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from ..matcher import Options
     from .session import Session
+
+#: Projects a person, where nobody says.
+_MAX_LOAD = 2
 
 Format = Annotated[
     str | None,
@@ -102,6 +106,83 @@ MinScore = Annotated[
         show_default="learned in training",
     ),
 ]
+
+Assign = Annotated[bool, typer.Option("--assign", help="Decide for the whole list together who works on what.")]
+PerProject = Annotated[
+    int | None,
+    typer.Option(
+        "--per-project",
+        metavar="N",
+        min=1,
+        max=1000,
+        help="At most so many people a project.",
+        show_default="the project's own size, or 3",
+    ),
+]
+MaxLoad = Annotated[
+    int | None,
+    typer.Option(
+        "--max-load", metavar="M", min=1, max=1000, help="At most so many projects a person.", show_default="2"
+    ),
+]
+MinLabs = Annotated[
+    int | None,
+    typer.Option("--min-labs", metavar="K", min=1, help="People from at least so many labs.", show_default=False),
+]
+MinFamilies = Annotated[
+    int | None,
+    typer.Option("--min-families", metavar="K", min=1, help="People of at least so many families.", show_default=False),
+]
+Pairs = Annotated[
+    Path | None,
+    typer.Option(
+        "--pairs",
+        metavar="FILE",
+        help="A table of project_id, profile_id and rule: forced or forbidden.",
+        show_default=False,
+    ),
+]
+NewLinks = Annotated[
+    bool, typer.Option("--new-links", help="Prefer people with no link to the project's lab yet, not those with one.")
+]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The flags of ``batch --assign``."""
+
+    per_project: int | None
+    max_load: int
+    min_labs: int
+    min_families: int
+    pairs: Path | None
+    new_links: bool
+
+
+def read_plan(
+    assign: bool,
+    per_project: int | None,
+    max_load: int | None,
+    min_labs: int | None,
+    min_families: int | None,
+    pairs: Path | None,
+    new_links: bool,
+) -> Plan | None:
+    """What to assign by; None without ``--assign``. Raises ``UsageError`` where flags of it stand alone."""
+    if assign:
+        return Plan(per_project, max_load or _MAX_LOAD, min_labs or 1, min_families or 1, pairs, new_links)
+    given = {
+        "--per-project": per_project,
+        "--max-load": max_load,
+        "--min-labs": min_labs,
+        "--min-families": min_families,
+        "--pairs": pairs,
+        "--new-links": new_links or None,
+    }
+    alone = [flag for flag, value in given.items() if value is not None]
+    if alone:
+        raise UsageError(f"{alone[0]} goes with --assign.", "Add --assign, or leave it out.")
+    return None
 
 
 def read_options(

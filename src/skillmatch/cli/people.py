@@ -13,7 +13,8 @@ from ..errors import DataError, SkillmatchError, UsageError
 from . import complete, options
 from .failures import show_problems
 from .questions import nearest
-from .session import READ_FORMATS, Page, Session, session_of, short_time
+from .session import READ_FORMATS, Page, Session, is_terminal, session_of, short_time
+from .shown import log_file
 
 if TYPE_CHECKING:
     from ..feedback import Answer
@@ -35,6 +36,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What is held on people.")
     group.command("show")(show)
     group.command("export")(export)
+    group.command("forget")(forget)
     app.add_typer(group, name="profiles")
     group = typer.Typer(
         no_args_is_help=True,
@@ -77,8 +79,21 @@ def show(ctx: typer.Context, profile: ProfileId, fmt: options.Format = None, out
         "items": [] if matcher is None or place is None else list(_items(matcher, place)),
         "judgements": [asdict(j) for j in dataset.judgements if j.profile_id == profile],
         "answers": [a.as_dict() for a in _answers(session) if a.profile == profile],
+        "suggestions": _suggestions(session, profile),
     }
     session.emit(Page(tuple(_held_tables(session, data)), data), kind, out)
+
+
+def _suggestions(session: Session, profile: str) -> list[dict[str, Any]]:
+    """Every suggestion of a person that is on record, oldest first."""
+    from .. import feedback
+
+    kept = feedback.read_shown(log_file(session))
+    return [
+        {"time": s.time, "model": s.model, "project": s.project, "question": s.question, "rank": rank}
+        for s in kept
+        if (rank := s.rank(profile)) is not None
+    ]
 
 
 def _matcher(session: Session) -> Matcher | None:
@@ -125,6 +140,11 @@ def _held_tables(session: Session, data: Mapping[str, Any]) -> Iterator[Table]:
     if data["answers"]:
         columns = ("time", "project", "answer", "reason", "note")
         yield Table("Answers", columns, tuple(tuple(a[c] for c in columns) for a in data["answers"]))
+
+    if data["suggestions"]:
+        columns = ("time", "project", "question", "rank", "model")
+        logged = tuple(tuple(s[c] for c in columns) for s in data["suggestions"])
+        yield Table("Suggestions on record", columns, logged)
 
 
 def _claims(record: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -207,6 +227,58 @@ def _profile_table(profiles: Sequence[Profile]) -> Table:
     return Table("", (*columns, "collaborators", "consent", "updated"), tuple(rows))
 
 
+# --- profiles forget ----------------------------------------------------------------------------------
+
+
+def forget(
+    ctx: typer.Context,
+    profile: ProfileId,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask first.")] = False,
+) -> None:
+    """Erase a person from every file of the workspace, for good.
+
+    Profile, judgements, answers, suggestions on record, vectors, and every version that holds them: the current one
+    is rewritten without the person, the others are removed. History keeps that somebody was erased, not who.
+
+    Example: skillmatch profiles forget S07 --yes
+    """
+    from ..reports import Table
+    from ..training import erase
+
+    session = session_of(ctx)
+    if not yes:
+        _ask(session, profile)
+    erased = erase(session.workspace, profile)
+    rows = (
+        ("profiles", erased.rows),
+        ("judgements", erased.judgements),
+        ("answers", erased.answers),
+        ("suggestions on record", erased.suggestions),
+        ("vectors", erased.vectors),
+        ("versions removed", len(erased.removed)),
+        ("version now", erased.version or session.tr("as it was")),
+    )
+    notes = []
+    if erased.named:
+        files = ", ".join(erased.named)
+        notes.append(session.tr("Other people's words may still name them; look into: {files}", files=files))
+    shown = tuple((session.tr(what), count) for what, count in rows)
+    session.emit(Table(session.tr("Erased"), ("what", "count"), shown, tuple(notes)))
+
+
+def _ask(session: Session, profile: str) -> None:
+    """Raises unless somebody at a terminal says yes."""
+    import sys
+
+    if not is_terminal(sys.stdin):
+        raise UsageError(
+            f"Erasing {profile} can't be undone, and there is nobody here to ask.",
+            f"Say so with: skillmatch profiles forget {profile} --yes",
+        )
+    question = session.tr("Erase {profile} from every file, old versions included? This can't be undone.")
+    typer.confirm(question.format(profile=profile), abort=True, err=True)
+
+
 # --- feedback -----------------------------------------------------------------------------------------
 
 
@@ -228,7 +300,11 @@ def add(
     ctx: typer.Context,
     project: Annotated[
         str,
-        typer.Argument(metavar="PROJECT", help="The id of the project.", autocompletion=complete.projects),
+        typer.Argument(
+            metavar="PROJECT",
+            help="The id of the project, or the text that was asked, in quotes.",
+            autocompletion=complete.projects,
+        ),
     ],
     profile: ProfileId,
     answer: Annotated[str, typer.Argument(metavar="accepted|declined", help="What came of the suggestion.")],
@@ -237,10 +313,24 @@ def add(
         str,
         typer.Option(metavar="skill|workload|other", help="Why it was declined.", show_default=False),
     ] = "",
+    rank: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="The rank at which they were shown, as suggest told.", show_default=False),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="The version that suggested them; the current one by default.",
+            show_default=False,
+            autocompletion=complete.versions,
+        ),
+    ] = None,
 ) -> None:
     """Record what came of a suggestion; training learns from it.
 
-    Declined for workload says nothing of a person's skill: give the reason.
+    Declined for workload says nothing of a person's skill: give the reason. The rank at which somebody was shown says
+    how much an answer tells; suggest prints the command with it.
 
     Example: skillmatch feedback add P03 S07 declined --reason workload --note "free again in May"
     """
@@ -250,10 +340,25 @@ def add(
 
     session = session_of(ctx)
     dataset = read_workspace(session.workspace)
-    _require_id("project", project, {p.id: p.title for p in dataset.projects})
+    titles = {p.id: p.title for p in dataset.projects}
+    # One word is a project's id, unless the command comes from suggest, which names the version.
+    question = project if project not in titles and (model or len(project.split()) > 1) else ""
+    if not question:
+        _require_id("project", project, titles)
     _require_id("profile", profile, {p.id: p.name for p in dataset.profiles})
-    made = feedback.add(_file(session), project, profile, answer, reason=reason, note=note, model=_current(session))
-    about = {"project": made.project, "profile": made.profile, "answer": made.answer}
+    kept = feedback.last_shown(log_file(session), feedback.question_id(question) if question else project, profile)
+    made = feedback.add(
+        _file(session),
+        project,
+        profile,
+        answer,
+        reason=reason,
+        note=note,
+        model=model or (kept.model if kept else _current(session)),
+        rank=rank or (kept.rank(profile) if kept else None),
+        question=question,
+    )
+    about = {"project": question or made.project, "profile": made.profile, "answer": made.answer}
     said = session.tr("Recorded: {project}, {profile}, {answer}", **about)
     session.emit(Table(said, (), ()))
 
@@ -309,7 +414,8 @@ def list_(ctx: typer.Context, fmt: options.Format = None, out: options.Out = Non
     session = session_of(ctx)
     kind = format_of(out, fmt)
     rows = [a.as_dict() for a in _answers(session)]
-    columns: tuple[str, ...] = ("time", "project", "profile", "answer", "reason", "note", "model", "rank")
+    rows = [{"question": ""} | row for row in rows]
+    columns: tuple[str, ...] = ("time", "project", "profile", "answer", "reason", "note", "model", "rank", "question")
     if kind in READ_FORMATS:
         columns = columns[:6]
         rows = [row | {"time": short_time(str(row["time"]))} for row in rows]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import DataError, NoModelError, Problem, UsageError
-from . import complete, options
+from . import complete, options, shown
+from .assigning import assign_all
 from .failures import show_problems
 from .session import READ_FORMATS, Page, Session, is_terminal, session_of
 
@@ -102,8 +103,11 @@ def suggest(
     _check_excluded(session, matcher, chosen)
     answer = matcher.match(question, chosen)
     session.emit(answer, kind, out, labels=matcher.labels)
+    typed = question if isinstance(question, str) else ""
+    shown.log_shown(session, [answer], typed)
     if kind in READ_FORMATS:
         _tell_outdated(session, matcher, answer)
+        shown.tell_how_to_answer(session, answer, typed)
 
 
 def _question(session: Session, text: str | None, project: str | None, file: str | None) -> str | Project:
@@ -136,7 +140,7 @@ def _standard_input(session: Session) -> str:
 
 def find_project(session: Session, name: str) -> Project:
     """A project of the workspace. Raises ``UsageError`` with the nearest ids, ``DataError`` for bad rows."""
-    projects, problems = _workspace_projects(session)
+    projects, problems = workspace_projects(session)
     wanted = " ".join(name.split())
     found = next((p for p in projects if p.id == wanted), None)
     if found is not None:
@@ -152,8 +156,8 @@ def find_project(session: Session, name: str) -> Project:
     raise UsageError(f"There is no project '{name}' in this workspace.", nearest(name, known))
 
 
-def _workspace_projects(session: Session) -> tuple[Sequence[Project], Sequence[Problem]]:
-    """The projects alone where they are in the usual place: profiles may be many."""
+def workspace_projects(session: Session) -> tuple[Sequence[Project], Sequence[Problem]]:
+    """The workspace's projects and their problems; read alone where they can be, as profiles may be many."""
     from ..sources import read_projects, read_workspace
     from ..sources.tables import READERS
 
@@ -225,21 +229,30 @@ def batch(
     available_from: options.AvailableFrom = None,
     available_to: options.AvailableTo = None,
     min_score: options.MinScore = None,
+    assign: options.Assign = False,
+    per_project: options.PerProject = None,
+    max_load: options.MaxLoad = None,
+    min_labs: options.MinLabs = None,
+    min_families: options.MinFamilies = None,
+    pairs: options.Pairs = None,
+    new_links: options.NewLinks = False,
     fmt: options.Format = None,
     out: options.Out = None,
 ) -> None:
-    """Rank people for every project of a file.
+    """Rank people for every project of a file, or assign them for the whole list.
 
     Each project is taken by itself: the answer is the one that suggest would give. As JSON lines, answers
-    are written as they come.
+    are written as they come. With --assign the list is one decision: nobody gets more than --max-load
+    projects, nor more than their availability.
 
-    Example: skillmatch batch data/projects.csv --top 3 --out answers.xlsx
+    Example: skillmatch batch data/projects.csv --assign --per-project 3 --max-load 2 --out plan.xlsx
     """
     from ..matcher import load
     from ..reports import format_of
 
     session = session_of(ctx)
     kind = format_of(out, fmt)
+    plan = options.read_plan(assign, per_project, max_load, min_labs, min_families, pairs, new_links)
     chosen = options.read_options(
         session,
         top=top,
@@ -255,9 +268,14 @@ def batch(
     projects = _projects_of(session, file)
     matcher = load(session.workspace)
     _check_excluded(session, matcher, chosen)
-    if kind != "jsonl":
-        answers = list(_answers(session, matcher, projects, chosen, bar=True))
+    if plan is not None:
+        assign_all(session, matcher, projects, chosen, plan, kind, out)
+        return
+    capped = shown.capped_answers(session, matcher, projects, chosen)
+    if kind != "jsonl" or capped is not None or int(session.settings["retention"]):
+        answers = list(capped if capped is not None else _answers(session, matcher, projects, chosen, bar=True))
         session.emit(answers, kind, out, labels=matcher.labels)
+        shown.log_shown(session, answers)
         return
     import sys
 
@@ -544,7 +562,7 @@ def _part_table(session: Session, told: dict[str, Any]) -> Table:
     notes.append(
         session.tr(
             "skill: the skill asked for, claimed or shown; related skills: those near it; evidence: the one best claim "
-            "or sentence, and the level it shows; meaning, wording: how near the profile's words come."
+            "or sentence, and the level it shows; wording: how near the profile's texts come."
         )
     )
     cells = tuple((i, *(round(x, 3) for x in row)) for i, row in rows.items())

@@ -15,7 +15,7 @@ import typer
 
 from .._version import __version__
 from ..errors import UsageError
-from . import concepts, doctor, lab, learning, people, questions
+from . import concepts, doctor, lab, learning, people, plans, questions
 from .failures import told
 from .session import Session, session_of
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     help="Find who, in another lab, can help with a project need, and why.",
     epilog='Example: skillmatch suggest "tune our Ceph cluster" --from-lab LAC',
 )
-for commands in (lab, learning, questions, doctor, people, concepts):
+for commands in (lab, learning, questions, plans, doctor, people, concepts):
     commands.register(app)
 
 
@@ -79,6 +79,9 @@ def run(argv: Sequence[str]) -> int:
     session = Session(json=_json_asked(argv), lang_given=_value_of("--lang", argv))
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # those of libraries; ours are messages
+    # What we write holds personal data: nobody beyond the owner's group may read it.
+    before = os.umask(0o077)
+    os.umask(before | 0o027)
     try:
         code = app(args=argv, standalone_mode=False, prog_name="skillmatch", obj=session)
         sys.stdout.flush()
@@ -89,6 +92,8 @@ def run(argv: Sequence[str]) -> int:
         with contextlib.suppress(KeyboardInterrupt):
             return told(error, session)
         return 130
+    finally:
+        os.umask(before)
 
 
 def _readable(argument: str) -> str:

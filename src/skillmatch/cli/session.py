@@ -5,8 +5,10 @@ Data goes to standard output, everything else to standard error; colour and prog
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from ..runtime import Settings, Workspace
 
 Stage = Callable[[str, int, int], None]
+#: Seconds of a stage after which the time left can be told.
+_TELLING = 20.0
 
 #: Formats for programs: always UTF-8, never translated.
 DATA_FORMATS = ("json", "jsonl", "csv")
@@ -37,6 +41,7 @@ _STAGES = {
     "taxonomy": "Learning the taxonomy",
     "profiles": "Reading claims and sentences",
     "version": "Writing the version",
+    "adapting": "Teaching the encoder French",
     "labels": "Indexing the names of skills",
     "projects": "Answering",
 }
@@ -184,11 +189,18 @@ class Session:
 
     def _lines(self, lines: bool) -> Stage:
         seen: set[str] = set()
+        began: dict[str, float] = {}
 
         def line(name: str, done: int, total: int) -> None:
             if lines and name not in seen:
                 seen.add(name)
+                began[name] = time.monotonic()
                 self.say("{stage} ({total})", stage=self.tr(_STAGES.get(name, name)), total=total)
+            elif lines and done and name in began and time.monotonic() - began[name] > _TELLING:
+                # Told once, from what was done so far.
+                left = (time.monotonic() - began.pop(name)) / done * (total - done)
+                if left > _TELLING:
+                    self.say("About {minutes} min left", minutes=math.ceil(left / 60))
 
         return line
 

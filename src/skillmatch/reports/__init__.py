@@ -2,7 +2,7 @@
 
 ::
 
-    result -> content (suggestions), tables (the rest) -> terminal, markdown, html   -> output
+    result -> content (suggestions), plans, tables    -> terminal, markdown, html   -> output
            -> data (the JSON contract, rows)           -> JSON, JSONL, CSV, XLSX     -> output
 
 ``language`` holds the words. What comes from data files is untrusted throughout: it is cleaned of terminal
@@ -15,6 +15,7 @@ from .content import Labels, Result, Table
 from .data import load_schema, suggestion_dict
 from .language import LANGS, pick_lang, tr
 from .output import FORMATS, format_of, render, write
+from .plans import assignment_dict, gaps_dict, team_dict
 
 __all__ = [
     "FORMATS",
@@ -22,11 +23,14 @@ __all__ = [
     "Labels",
     "Result",
     "Table",
+    "assignment_dict",
     "format_of",
+    "gaps_dict",
     "load_schema",
     "pick_lang",
     "render",
     "suggestion_dict",
+    "team_dict",
     "tr",
     "write",
 ]

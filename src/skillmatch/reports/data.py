@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from importlib import resources
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from ..records import Match, Reason, Suggestion
+from . import plans
 from .content import UNSAFE, Objects, Result, Table
 
 #: schema name -> its file in the package
@@ -20,6 +21,12 @@ SCHEMAS = {
     "skillmatch.error/1": "error-1.json",
     "skillmatch.skills/1": "skills-1.json",
     "skillmatch.assignment/1": "assignment-1.json",
+    "skillmatch.team/1": "team-1.json",
+    "skillmatch.gaps/1": "gaps-1.json",
+    "skillmatch.concept/1": "concept-1.json",
+    "skillmatch.unmatched/1": "unmatched-1.json",
+    "skillmatch.import/1": "import-1.json",
+    "skillmatch.undo/1": "undo-1.json",
 }
 MATCH_COLUMNS = (
     "project_id",
@@ -213,27 +220,14 @@ def _skill_rows(entry: Mapping[str, Any]) -> Rows:
     return Rows(("text", *columns), rows or ((entry["text"], *[None] * len(columns)),))
 
 
-def _assignment_rows(entry: Mapping[str, Any]) -> Rows:
-    columns = ("project_id", "role", "profile_id", "name", "lab", "score", "covers")
-    nobody = (None,) * (len(columns) - 1)
-    reasons = {p["project"]: p["reason"] for p in entry["infeasible"]}
-    rows: list[tuple[object, ...]] = []
-    for project in entry["projects"]:
-        where = project["project"]
-        end = (project["uncovered"], reasons.pop(where, None))
-        roles = (("member", "members"), ("alternate", "alternates"))
-        group = [(role, person) for role, key in roles for person in project[key]]
-        for role, person in group:
-            told = (person.get("name"), person.get("lab"), person["score"], person.get("covers"))
-            rows.append((where, role, person["profile"], *told, *end))
-        if not group:
-            rows.append((where, *nobody, *end))
-    rows += [(where, *nobody, None, reason) for where, reason in reasons.items()]
-    return Rows((*columns, "uncovered", "infeasible"), tuple(rows))
+def _planned(build: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping[str, Any]], Rows]:
+    return lambda entry: Rows(*build(entry))
 
 
 _ROWS = {
     "skillmatch.error/1": _error_rows,
     "skillmatch.skills/1": _skill_rows,
-    "skillmatch.assignment/1": _assignment_rows,
+    "skillmatch.assignment/1": _planned(plans.assignment_rows),
+    "skillmatch.team/1": _planned(plans.team_rows),
+    "skillmatch.gaps/1": _planned(plans.gap_rows),
 }

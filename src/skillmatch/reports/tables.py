@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..records import Suggestion
-from .content import Objects, Table, answer, cell_text, clean, concept_label, percent
+from . import plans
+from .content import Objects, Table, answer, clean, concept_label, percent
 from .language import tr
 
 #: How many people the overview of a batch names for one project.
@@ -76,36 +77,10 @@ def _skills(entries: Sequence[Mapping[str, Any]], lang: str) -> Table:
     return Table(tr("Linked skills", lang), ("text", "skill", "id", "score"), tuple(rows))
 
 
-def _assignments(entries: Sequence[Mapping[str, Any]], lang: str) -> Table:
-    rows: list[tuple[object, ...]] = []
-    notes: list[str] = []
-    for entry in entries:
-        for project in entry["projects"]:
-            where = f"{project['project']} {project.get('title') or ''}".strip()
-            roles = ((tr("member", lang), "members"), (tr("alternate", lang), "alternates"))
-            group = [(role, person) for role, key in roles for person in project[key]]
-            rows += [_assigned(where, role, person, lang) for role, person in group]
-            if not group:
-                rows.append((where, tr("nobody", lang), None, None, None, None))
-            if project["uncovered"]:
-                needs = ", ".join(project["uncovered"])
-                notes.append(tr("{project}: nobody covers {needs}.", lang, project=project["project"], needs=needs))
-        notes += [f"{failed['project']}: {tr(failed['reason'], lang)}" for failed in entry["infeasible"]]
-        if entry["loads"]:
-            loads = ", ".join(f"{who} {cell_text(load, lang)}" for who, load in entry["loads"].items())
-            notes.append(tr("Projects a person: {loads}.", lang, loads=loads))
-    title = tr("Who works on what", lang)
-    return Table(title, ("project", "role", "person", "lab", "score", "covers"), tuple(rows), tuple(notes))
-
-
-def _assigned(where: str, role: str, person: Mapping[str, Any], lang: str) -> tuple[object, ...]:
-    who = f"{person['name']} ({person['profile']})" if person.get("name") else person["profile"]
-    covers = ", ".join(person.get("covers") or ())
-    return (where, role, who, person.get("lab"), percent(person["score"], lang), covers)
-
-
 _TABLES = {
     "skillmatch.error/1": _errors,
     "skillmatch.skills/1": _skills,
-    "skillmatch.assignment/1": _assignments,
+    "skillmatch.assignment/1": plans.assignments,
+    "skillmatch.team/1": plans.teams,
+    "skillmatch.gaps/1": plans.gaps,
 }

@@ -226,6 +226,24 @@ class Store:
                 self.record({"event": "pruned", "version": version, "why": f"kept the newest {keep}"})
             return removed
 
+    def remove(self, version: str, why: str) -> None:
+        """Remove one version for good. Raises ``UsageError`` for the current one and for an unknown id."""
+        with self.lock():
+            if version == self._current_or_none():
+                raise UsageError(f"{version} answers now; it can't be removed.", "Promote another version first.")
+            self.folder(version)
+            self._remove(version)
+            self.record({"event": "pruned", "version": version, "why": why})
+
+    def retire(self, why: str) -> None:
+        """Leave no version current; those there are stay. Nothing answers until one is promoted or trained."""
+        with self.lock():
+            previous = self._current_or_none()
+            with _told(self._current):
+                self._current.unlink(missing_ok=True)
+                files.sync_folder(self.models)
+            self.record({"event": "retired", "version": None, "previous": previous, "why": why})
+
     def record(self, event: Mapping[str, object]) -> None:
         """Append one event (it has at least the key ``event``) to the history, without taking ``lock``.
 

@@ -4,6 +4,12 @@
 first, so that "réseau de neurones" is no network; ``classify`` learns from labels, aliases and example sentences which
 concepts a text is about; ``levels`` reads from a sentence how much expertise it shows. Both are trained with
 scikit-learn and answer with NumPy alone. The file format is documented in ``data/taxonomy.md``.
+
+What others publish is not needed to answer, so these are imported by name::
+
+    imports    files as published -> concepts      lexicon   French words -> English ones
+    merging    imported beside known concepts      linking   any text -> concepts, over all of them
+    known      all that a workspace knows          unmatched what no concept covers
 """
 
 from .classify import (
@@ -17,7 +23,7 @@ from .classify import (
     examples,
     fit_concepts,
 )
-from .concepts import Concept, Taxonomy, concept_from_dict, read_additions
+from .concepts import Concept, Taxonomy, concept_from_dict, read_additions, twins
 from .levels import LEVEL_WORTH, LevelModel, fit_levels
 from .names import NameIndex
 
@@ -39,4 +45,5 @@ __all__ = [
     "fit_concepts",
     "fit_levels",
     "read_additions",
+    "twins",
 ]

@@ -159,6 +159,17 @@ def _merge(a: Concept, b: Concept) -> Concept:
     return replace(a, **changes)
 
 
+def twins(concepts: Iterable[Concept]) -> list[tuple[str, str]]:
+    """(French text, English text that says the same): labels, aliases to the label, definitions, example sentences."""
+    out: list[tuple[str, str]] = []
+    for c in concepts:
+        if c.label_en:
+            out += [(text, c.label_en) for text in (c.label_fr, *c.aliases_fr)]
+        out.append((c.definition_fr, c.definition_en))
+        out += [(french, english) for _, french, english in c.practice] + list(c.requests)
+    return [(f, e) for f, e in dict.fromkeys(out) if f and e and f != e]
+
+
 def _yaml(text: str) -> Any:
     import yaml
 

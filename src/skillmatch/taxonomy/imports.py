@@ -122,6 +122,9 @@ class _Reading:
         """The rows of a file. ``columns``: field -> the names its column may have, comma-separated."""
         names = {cells.column_key(name): field for field, all_ in columns.items() for name in all_.split(",")}
         kind = Kind(self.kind, dict, names, {}, tuple(required))
+        if path.is_dir():
+            self.problems.append(Problem(path.name or str(path), "is a folder", "name the file in it"))
+            return
         table = read_table(path, kind)
         self.problems += table.problems
         if path.is_file():
@@ -362,7 +365,7 @@ def _read_one_table(reading: _Reading, path: Path, source: str) -> Download:
         key = given or uri or f"{retrieval.fold(english)}\n{retrieval.fold(french)}"
         repeated += key in found
         found.setdefault(key, concept)
-    if reading.rows and not found:
+    if not found and not any(p.severity == "error" for p in reading.problems):
         remedy = "name one column label_en, or label_fr"
         reading.problems.append(Problem(path.name, "has no row with a label", remedy))
     made = iter(_with_ids(source, [c for c in found.values() if not c.id]))

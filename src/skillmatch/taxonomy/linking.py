@@ -2,33 +2,30 @@
 
 Every wording of every concept is an item. A text meets it as it is and as its English gloss (``lexicon``), whole and
 in windows of a few words, by meaning (sentence vectors), by letters (character n-grams) and by words (stems); what
-each of these is worth was learned on the shipped taxonomy alone (``benchmarks/fit_linking.py``).
+each of these is worth was learned on the shipped taxonomy alone (``benchmarks/fit_linking.py``). A text that is
+somebody's label, but for case, accents, hyphens and apostrophes, comes to that one first, whatever the weights say.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import retrieval
-from .._version import __version__
-from ..encoders import Encoder, Progress, file_sha256
+from ..encoders import Encoder, file_sha256
 from ..errors import DamagedModelError
 from ..retrieval import Floats, Ints, Postings, load_array
 from .classify import ConceptModel
 from .concepts import Concept, Taxonomy
+from .imports import label_forms
 from .lexicon import Lexicon, content_words
 from .merging import Merged
 
@@ -53,8 +50,17 @@ _CLAUSE = re.compile(
 _BLOCK = 64
 #: Sources whose concepts a published skill of the same label takes the place of, where skills are shown.
 _OWN = frozenset({"skillmatch", "lab"})
+#: Who imports a published taxonomy wants its skills: where there is one, a shipped concept that is none of it gives way
+#: by these log-odds.
+_GIVES_WAY = 2.0
+#: How a text may be somebody's exact wording, the better first, and the score it has at least: a label, an alias.
+_LABEL, _ALIAS, _NEITHER = 0, 1, 2
+_SURE = np.array([0.98, 0.9, 0.0])
 #: Bump when the layout changes; indexes of another format are fitted anew.
-_FORMAT = 1
+FORMAT = 2
+
+#: Told (texts embedded, texts in all) while an index is fitted.
+Counted = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +198,47 @@ def _owners(entries: Sequence[Entry], wordings: Sequence[_Wordings]) -> dict[str
     return owners
 
 
+def _exact(entries: Sequence[Entry], wordings: Sequence[_Wordings]) -> Exact:
+    """Every label and alias, as it is looked up, with the entry it names: a label before an alias of the same."""
+    found: dict[tuple[int, int], int] = {}
+    for i, (entry, own) in enumerate(zip(entries, wordings, strict=True)):
+        labels = [t for t in (entry.label_en, entry.label_fr) if t]
+        others = [form for text in labels for form in label_forms(text)]
+        for tier, texts in ((_LABEL, labels), (_ALIAS, (*others, *own.english, *own.french, *own.names))):
+            for text in texts:
+                if key := _exact_key(text):
+                    found.setdefault((key, i), tier)
+    order = sorted(found)
+    return Exact(
+        np.array([key for key, _ in order], dtype=np.uint64),
+        np.array([entry for _, entry in order], dtype=np.int64),
+        np.array([found[one] for one in order], dtype=np.int8),
+    )
+
+
+def _exact_key(text: str) -> int:
+    """A code of the words of a text, folded; 0 where it has none."""
+    words = " ".join(retrieval.tokens(text))
+    return retrieval.name_code(words) if words else 0
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Labels and aliases by the code of their words, ascending; ``tiers`` says which of the two it is."""
+
+    codes: NDArray[np.uint64]
+    entries: Ints
+    tiers: NDArray[np.int8]
+
+    def tiers_of(self, text: str, n_entries: int) -> NDArray[np.int8]:
+        """For each entry whether the text is its label, one of its aliases, or neither."""
+        out = np.full(n_entries, _NEITHER, dtype=np.int8)
+        if key := np.uint64(_exact_key(text)):
+            span = slice(np.searchsorted(self.codes, key, "left"), np.searchsorted(self.codes, key, "right"))
+            out[self.entries[span]] = self.tiers[span]
+        return out
+
+
 def _distinct(texts: Iterable[str]) -> list[str]:
     """The first of all that differ by no more than case and accents."""
     return list({retrieval.fold(t): t for t in reversed(list(texts))}.values())[::-1]
@@ -222,6 +269,7 @@ class LabelIndex:
     chars: Postings
     words: Postings
     covered: Postings
+    exact: Exact
     fusion: Fusion
 
     @classmethod
@@ -229,7 +277,7 @@ class LabelIndex:
         cls,
         taxonomy: Taxonomy | Merged,
         encoder: Encoder,
-        progress: Progress | None = None,
+        counted: Counted | None = None,
         *,
         lexicon: Lexicon | None = None,
         fusion: Fusion | None = None,
@@ -250,6 +298,15 @@ class LabelIndex:
         meant, vector_starts = _flat(meanings)
         stems = retrieval.word_stems(texts)
         words = retrieval.word_index(stems)
+        done = 0
+
+        def progress(n: int) -> None:
+            nonlocal done
+            done += n
+            if counted is not None:
+                counted(done, len(meant))
+
+        progress(0)
         return cls(
             tuple(entries),
             lexicon,
@@ -259,6 +316,7 @@ class LabelIndex:
             retrieval.char_index(retrieval.char_ngrams(texts)),
             words,
             _coverage(words),
+            _exact(entries, wordings),
             fusion or Fusion.shipped(),
         )
 
@@ -273,18 +331,38 @@ class LabelIndex:
     ) -> list[list[tuple[int, float]]]:
         """For each text the ``top`` likeliest (index into ``entries``, score in [0, 1]), best first, ties by index.
 
-        ``model`` adds what the concept classifier knows of the ``concepts`` (their ids, in its order).
+        Whose label the text is comes first, then whose alias it is. ``model`` adds what the concept classifier knows
+        of the ``concepts`` (their ids, in its order).
         """
+        return list(self.linked(texts, encoder, top, model=model, concepts=concepts))
+
+    def linked(
+        self,
+        texts: Sequence[str],
+        encoder: Encoder,
+        top: int = 10,
+        *,
+        model: ConceptModel | None = None,
+        concepts: Sequence[str] = (),
+    ) -> Iterator[list[tuple[int, float]]]:
+        """What ``link`` gives, text by text as it comes."""
         views = [Views.of(t, self.lexicon) for t in texts]
-        out: list[list[tuple[int, float]]] = []
+        published = any(e.source not in _OWN for e in self.entries)
+        shipped = np.array([published and e.source == "skillmatch" for e in self.entries])
+        yielded = shipped.astype(np.float32) * (_GIVES_WAY / self.fusion.slope)
         for view, features in zip(views, self._features(views, encoder, model, concepts), strict=True):
-            total = features @ self.fusion.weights(view.long)
-            count = min(top, len(total))
-            among = np.flatnonzero(total >= np.partition(total, -count)[-count]) if count else np.zeros(0, np.int64)
-            best = among[np.lexsort((among, -total[among]))][:count]
-            scores = self.fusion.probability(total[best])
-            out.append([(int(i), float(s)) for i, s in zip(best, scores, strict=True)])
-        return out
+            yield self._ranked(view, features @ self.fusion.weights(view.long) - yielded, top)
+
+    def _ranked(self, view: Views, total: Floats, top: int) -> list[tuple[int, float]]:
+        count = min(top, len(total))
+        tier = self.exact.tiers_of(view.text, len(total))
+        least = np.partition(total, -count)[-count]
+        among = np.flatnonzero((total >= least) | (tier < _NEITHER))
+        best = among[np.lexsort((among, -total[among], tier[among]))][:count]
+        scores = np.maximum(self.fusion.probability(total[best]), _SURE[tier[best]])
+        # Whoever is put first by the wording is not less sure than the ones that follow.
+        scores = np.maximum.accumulate(scores[::-1])[::-1]
+        return [(int(i), float(s)) for i, s in zip(best, scores, strict=True)]
 
     def features(
         self,
@@ -358,6 +436,8 @@ class LabelIndex:
         """Write it to ``folder``, which exists; the digest of every file goes into ``labels.json``."""
         for name in self._ARRAYS:
             np.save(folder / f"labels_{name}.npy", getattr(self, name), allow_pickle=False)
+        for field in fields(Exact):
+            np.save(folder / f"labels_exact_{field.name}.npy", getattr(self.exact, field.name), allow_pickle=False)
         for name in self._POSTINGS:
             getattr(self, name).save(folder, f"labels_{name}")
         self.lexicon.save(folder / "labels_lexicon.json")
@@ -365,7 +445,7 @@ class LabelIndex:
         files = sorted(p for p in folder.glob("labels_*") if p.is_file())
         _dump(
             folder / "labels.json",
-            {"format": _FORMAT, "items": self.chars.n_items, "files": {p.name: file_sha256(p) for p in files}},
+            {"format": FORMAT, "items": self.chars.n_items, "files": {p.name: file_sha256(p) for p in files}},
         )
 
     @classmethod
@@ -374,18 +454,22 @@ class LabelIndex:
 
         Raises ``DamagedModelError`` where a file is missing or differs.
         """
-        info = _read_json(folder / "labels.json")
+        try:
+            return cls._load(folder)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _damaged(folder, str(error)) from error
+
+    @classmethod
+    def _load(cls, folder: Path) -> LabelIndex:
+        info = json.loads((folder / "labels.json").read_text("utf-8"))
         for name, digest in info["files"].items():
-            path = folder / name
-            if not path.is_file() or file_sha256(path) != digest:
-                raise DamagedModelError(
-                    f"{path} is missing or differs from the digest written when it was made.",
-                    "Delete that folder and run: skillmatch train",
-                )
+            if file_sha256(folder / name) != digest:
+                raise _damaged(folder, f"{name} differs from the digest written when it was made")
         vectors, vector_starts, item_starts = (load_array(folder / f"labels_{n}.npy") for n in cls._ARRAYS)
         chars, words, covered = (Postings.load(folder, f"labels_{n}", int(info["items"])) for n in cls._POSTINGS)
+        entries = json.loads((folder / "labels_entries.json").read_text("utf-8"))
         return cls(
-            tuple(Entry(*row) for row in _read_json(folder / "labels_entries.json")),
+            tuple(Entry(*row) for row in entries),
             Lexicon.load(folder / "labels_lexicon.json"),
             vectors,
             vector_starts,
@@ -393,36 +477,14 @@ class LabelIndex:
             chars,
             words,
             covered,
+            Exact(*(load_array(folder / f"labels_exact_{field.name}.npy") for field in fields(Exact))),
             Fusion.shipped(),
         )
 
 
-def index_folder(folder: Path, merged: Merged, encoder: Encoder, progress: Progress | None = None) -> Path:
-    """Where under ``folder`` the index of this taxonomy, encoder and release is kept; fitted first if it is not there
-    yet, whole or not at all."""
-    twins = {host: [asdict(t) for t in some] for host, some in merged.twins.items()}
-    content = json.dumps([[asdict(c) for c in merged.taxonomy.concepts], twins], sort_keys=True, ensure_ascii=False)
-    state = f"{_FORMAT}\0{__version__}\0{encoder.fingerprint}\0{content}".encode()
-    target = folder / f"labels-{hashlib.blake2b(state, digest_size=8).hexdigest()}"
-    if (target / "labels.json").is_file():
-        return target
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".labels-", dir=folder))
-    try:
-        LabelIndex.fit(merged, encoder, progress).save(temporary)
-        temporary.chmod(0o755)
-        temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return target
+def _damaged(folder: Path, what: str) -> DamagedModelError:
+    return DamagedModelError(f"The index of skills in {folder} can't be used: {what}.", "Run: skillmatch train")
 
 
 def _dump(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False), "utf-8")
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DamagedModelError(f"{path} can't be read ({error}).", "Run: skillmatch train") from error

@@ -7,15 +7,17 @@ had back.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .. import retrieval
 from ..errors import DataError, Problem, UsageError
-from ..store import replace_file
+from ..store import locked_file, replace_file
 from .concepts import Concept, Taxonomy, concept_from_dict
 from .imports import Download, label_forms
 
@@ -23,6 +25,8 @@ SCHEMA = "skillmatch.taxonomy/1"
 FOLDER = "taxonomies"
 #: Words this short have no plural, and labels this short are abbreviations.
 _SHORT = 3
+#: Merged skills that are named to whoever imports.
+_EXAMPLES = 5
 _ARTICLES = frozenset({"de", "des", "du", "le", "la", "les", "of", "the"})
 
 
@@ -51,6 +55,53 @@ class Merged:
                 if any(t.concept.id == concept_id for t in twins):
                     return host
         return concept_id
+
+    def addressed(self, uri: str) -> str:
+        """The id of the skill published under an address, or of the one it was merged into; "" where there is none."""
+        for concept in self.taxonomy.concepts if uri else ():
+            if concept.uri == uri or any(t.concept.uri == uri for t in self.twins.get(concept.id, ())):
+                return concept.id
+        return ""
+
+    def named(self, own: Taxonomy) -> Taxonomy:
+        """Our own concepts with the names that their imported twins bring: what a text may call them by.
+
+        Taken are wordings of several words, of twins of the same label, that no other skill has, and that are the
+        twin's label or share a word with one of the concept's: a name decides what a short text is about, and
+        publishers' aliases are generous (Turbo Pascal for programming).
+        """
+        owners: dict[str, set[str]] = {}
+        for concept in self.taxonomy.concepts:
+            for text in concept.wordings():
+                owners.setdefault(_key(text), set()).add(concept.id)
+        known = {c.id: {_key(t) for t in c.wordings()} for c in own.concepts}
+        gained = []
+        for host, twins in self.twins.items():
+            if host not in own:
+                continue
+            same = [t.concept for t in twins if t.exact]
+            words = _stems((own[host].label_en, own[host].label_fr))
+            labels = {text for c in same for text in (c.label_en, c.label_fr)}
+            new = dict.fromkeys(
+                text
+                for c in same
+                for text in c.wordings()
+                if _may_name(text)
+                and owners[_key(text)] == {host}
+                and _key(text) not in known[host]
+                and (text in labels or words & _stems((text,)))
+            )
+            if new:
+                gained.append(replace(own[host], names=tuple(new)))
+        return Taxonomy([*own.concepts, *gained])
+
+
+def _may_name(text: str) -> bool:
+    return sum(w not in retrieval.STOPWORDS for w in retrieval.tokens(text)) > 1
+
+
+def _stems(texts: Iterable[str]) -> set[str]:
+    return {retrieval.stem(w) for t in texts for w in retrieval.tokens(t) if w not in retrieval.STOPWORDS}
 
 
 def merge(taxonomy: Taxonomy, imported: Sequence[Concept]) -> Merged:
@@ -159,8 +210,6 @@ def write_import(data: Path, download: Download, known: Taxonomy) -> Summary:
     ``known``: the shipped taxonomy with the lab's own, to tell what is new. Whole or not at all.
     """
     path = _path(data, download.kind)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    before = path.read_bytes() if path.is_file() else b""
     header = {
         "schema": SCHEMA,
         "kind": download.kind,
@@ -170,13 +219,16 @@ def write_import(data: Path, download: Download, known: Taxonomy) -> Summary:
     }
     lines = [header, *(_entry(c) for c in download.concepts)]
     content = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
-    if before and before != content:
-        replace_file(_before(path), before)
-    replace_file(path, content)
+    with _alone(data):
+        before = path.read_bytes() if path.is_file() else b""
+        if before and before != content:
+            replace_file(_before(path), before)
+        replace_file(path, content)
     others = [c for c in read_imports(data) if c.source != download.kind]
     merged = merge(known, [*others, *download.concepts])
-    joined = {t.concept.id: host for host, twins in merged.twins.items() for t in twins}
+    joined = {t.concept.id: (host, t.exact) for host, twins in merged.twins.items() for t in twins}
     own = [c for c in download.concepts if c.id in joined]
+    telling = [c for c in own if joined[c.id][1]] or own
     return Summary(
         download.kind,
         f"{FOLDER}/{path.name}",
@@ -186,7 +238,7 @@ def write_import(data: Path, download: Download, known: Taxonomy) -> Summary:
         len(download.concepts) - len(own),
         len(own),
         max(before.count(b"\n") - 1, 0),
-        tuple((c.label_en or c.label_fr, joined[c.id]) for c in own[:5]),
+        tuple((c.label_en or c.label_fr, joined[c.id][0]) for c in telling[:_EXAMPLES]),
     )
 
 
@@ -198,12 +250,22 @@ def remove_import(data: Path, kind: str) -> int:
         there = sorted(p.stem for p in _files(data))
         hint = f"There is: {', '.join(there)}." if there else "Nothing was imported here."
         raise UsageError(f"No taxonomy of the kind '{kind}' was imported.", hint)
-    before = _before(path)
-    if before.is_file():
-        before.replace(path)
-        return len(_read(path, []))
-    path.unlink()
-    return 0
+    with _alone(data):
+        before = _before(path)
+        if before.is_file():
+            before.replace(path)
+            return len(_read(path, []))
+        path.unlink()
+        return 0
+
+
+@contextmanager
+def _alone(data: Path) -> Iterator[None]:
+    """Two imports at once wait for each other."""
+    folder = data / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked_file(folder / ".lock"):
+        yield
 
 
 def read_imports(data: Path) -> list[Concept]:
@@ -218,6 +280,11 @@ def read_imports(data: Path) -> list[Concept]:
             problems,
         )
     return found
+
+
+def import_digests(data: Path) -> dict[str, str]:
+    """Kind -> sha256 of its import."""
+    return {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in _files(data)}
 
 
 def _path(data: Path, kind: str) -> Path:

@@ -6,11 +6,13 @@ One line an answer, in ``data/feedback.jsonl``::
      "answer": "declined", "reason": "workload", "note": "", "model": "v0123456789ab", "rank": 3}
 
 ``answer`` is accepted or declined; ``reason``, of a refusal, is skill, workload, other or empty; ``rank`` is
-where the person stood in the suggestion, or null. Any number of processes may append at a time.
+where the person stood in the suggestion, or null. An answer to a typed question holds its text as ``question``, and as
+``project`` an id made of it. Any number of processes may append at a time.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -22,9 +24,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .errors import DataError, Problem, UsageError
-from .records import MAX_NAME, MAX_TEXT, Judgement
-from .store import append_json, beside, locked_file, now, replace_file
+from ..errors import DataError, Problem, UsageError
+from ..records import MAX_NAME, MAX_TEXT, Judgement
+from ..store import append_json, beside, locked_file, now, replace_file
 
 SCHEMA = "skillmatch.feedback/1"
 
@@ -76,6 +78,7 @@ class Answer:
     rank: int | None = None
     time: str = ""
     row: int = 0
+    question: str = ""
 
     def content(self) -> Answer:
         """The same without when and where it was written."""
@@ -93,16 +96,27 @@ class Answer:
             "note": self.note,
             "model": self.model,
             "rank": self.rank,
+            **({"question": self.question} if self.question else {}),
         }
 
 
 class Label(NamedTuple):
-    """What training learns from an answer: ``grade`` 0 to 3 as in judgements, ``weight`` 0.5 to 1.5."""
+    """What training learns from an answer: ``grade`` 0 to 3 as in judgements, ``weight`` 0.5 to 1.5.
+
+    ``question``: the text that was asked, where it was no project of the workspace.
+    """
 
     project: str
     profile: str
     grade: float
     weight: float
+    question: str = ""
+
+
+def question_id(text: str) -> str:
+    """The id under which answers to a typed question are kept: the same for the same words."""
+    plain = " ".join(text.split())
+    return "text-" + hashlib.blake2b(plain.encode("utf-8", "replace"), digest_size=6).hexdigest()
 
 
 # Writing
@@ -119,13 +133,18 @@ def add(
     model: str = "",
     rank: int | None = None,
     time: str = "",
+    question: str = "",
 ) -> Answer:
     """Append one answer, synced, safe beside other writers; ``time`` is now by default.
 
+    ``question``: the text that was asked, where it was no project; ``project`` is then made of it.
+
     Raises ``UsageError`` with everything wrong in it, ``DataError`` where the file can't be written.
     """
-    values = {"project": project, "profile": profile, "answer": answer, "reason": reason, "note": note}
-    made, problems = _parse(values | {"model": model, "rank": rank, "time": time or now()}, path.name)
+    asked = question_id(question) if question.strip() else project
+    values: dict[str, object] = {"project": asked, "profile": profile, "answer": answer, "reason": reason, "note": note}
+    values |= {"model": model, "rank": rank, "time": time or now(), "question": question}
+    made, problems = _parse(values, path.name)
     if made is None:
         said = "; ".join(f"{p.column} {p.problem}" for p in problems)
         remedies = "; ".join(dict.fromkeys(f"{p.column}: {p.remedy}" for p in problems))
@@ -167,8 +186,8 @@ def forget(path: Path, profile_id: str, names: Sequence[str] = ()) -> int:
     process leaves the old file or the new one. Raises ``DataError`` where the file can't be written.
     """
     path = path.resolve()
-    person = _Person(profile_id, names)
-    with _told(path):
+    person = Person(profile_id, names)
+    with told(path):
         if not path.exists():
             return 0
         with locked_file(path):
@@ -183,7 +202,7 @@ def forget(path: Path, profile_id: str, names: Sequence[str] = ()) -> int:
 
 def _append(path: Path, answers: Sequence[Answer]) -> None:
     path = path.resolve()
-    with _told(path):
+    with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         append_json(path, [answer.as_dict() for answer in answers])
 
@@ -212,7 +231,7 @@ def read(path: Path) -> tuple[list[Answer], list[Problem]]:
     A last line left unfinished by a killed writer is a warning: the next ``add`` removes it. Raises
     ``DataError`` where the file can't be opened.
     """
-    with _told(path):
+    with told(path):
         try:
             lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
         except FileNotFoundError:
@@ -242,7 +261,7 @@ def labels(answers: Iterable[Answer]) -> list[Label]:
         grade = _GRADES.get((answer.answer, answer.reason))
         if grade is not None:
             inverse = min(_MAX_INVERSE_PROPENSITY, math.log2((answer.rank or 1) + 1))
-            found.append(Label(project, profile, grade, _BASE_WEIGHT * inverse))
+            found.append(Label(project, profile, grade, _BASE_WEIGHT * inverse, answer.question))
     return found
 
 
@@ -362,6 +381,7 @@ _READERS = {
     "model": lambda value: _prose(value, MAX_NAME),
     "rank": _rank,
     "time": _time,
+    "question": _prose,
 }
 
 
@@ -400,13 +420,21 @@ def _missing_columns(table: Sequence[tuple[int, Mapping[str, object]]], file: st
 # Erasing
 
 
-class _Person:
+class Person:
     """Who is to be forgotten, and how to take them out of a line."""
 
     def __init__(self, profile_id: str, names: Sequence[str]) -> None:
         self.id = " ".join(profile_id.split())
         words = [r"\s+".join(map(re.escape, word.split())) for word in (profile_id, *names) if word.strip()]
         self.pattern = re.compile(rf"(?<!\w)(?:{'|'.join(words)})(?!\w)", re.IGNORECASE)
+
+    def is_id(self, text: str) -> bool:
+        """Whether ``text`` is their id, spaces apart."""
+        return " ".join(text.split()) == self.id
+
+    def blanked(self, value: object) -> object:
+        """A value without their id and names."""
+        return self._cleaned(value)
 
     def taken_out(self, line: bytes) -> bytes:
         """The line without them; empty if it was theirs, the same if it doesn't name them."""
@@ -416,7 +444,7 @@ class _Person:
             values = None
         if not isinstance(values, dict):
             return b"" if self.pattern.search(_unescaped(line)) else line
-        if " ".join(str(values.get("profile", "")).split()) == self.id:
+        if self.is_id(str(values.get("profile", ""))):
             return b""
         clean = {key: value if key in _FIXED else self._cleaned(value) for key, value in values.items()}
         if clean == values:
@@ -437,7 +465,8 @@ def _unescaped(line: bytes) -> str:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def told(path: Path) -> Iterator[None]:
+    """Turn ``OSError`` into ``DataError`` naming the path."""
     try:
         yield
     except OSError as error:
