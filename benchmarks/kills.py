@@ -10,6 +10,7 @@ the next run leaves nothing behind; who was being forgotten is gone from every b
 
 from __future__ import annotations
 
+# ruff: noqa: E402  what threads and paths are set to comes before the imports that read it
 import argparse
 import json
 import os
@@ -37,7 +38,7 @@ from skillmatch import feedback, load
 from skillmatch.encoders import HashingEncoder, text_key
 from skillmatch.errors import SkillmatchError, UsageError
 from skillmatch.records import Evidence, Profile, SkillClaim
-from skillmatch.runtime import Workspace, load_settings
+from skillmatch.runtime import load_settings
 from skillmatch.store import Store
 from skillmatch.training import erase, train
 

@@ -7,7 +7,7 @@ import math
 import os
 import subprocess
 import sys
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,20 @@ from hypothesis import strategies as st
 
 import skillmatch
 from skillmatch.errors import DataError, UsageError
-from skillmatch.feedback import Answer, add, forget, import_rows, labels, read
+from skillmatch.feedback import (
+    Answer,
+    add,
+    expire,
+    forget,
+    forget_shown,
+    import_rows,
+    labels,
+    last_shown,
+    log_shown,
+    question_id,
+    read,
+    read_shown,
+)
 
 SOURCE = Path(skillmatch.__file__).parents[1]
 TIME = "2026-11-20T09:30:00Z"
@@ -560,3 +573,51 @@ def test_a_path_that_is_no_file_is_told(tmp_path):
         with pytest.raises(DataError, match=r"feedback\.jsonl") as caught:
             use(tmp_path / "feedback.jsonl")
         assert caught.value.hint
+
+
+# Typed questions
+
+
+def test_an_answer_to_a_typed_question_keeps_the_question(path):
+    made = add(path, "", "S01", "accepted", question="tune our  Ceph cluster", rank=2)
+    again = add(path, "", "S02", "declined", reason="skill", question="tune our Ceph cluster")
+    assert made.project == again.project == question_id("tune our Ceph cluster")
+    assert made.project != question_id("tune our network")
+    first, second = labels(read(path)[0])
+    assert (first.question, first.grade, second.grade) == ("tune our  Ceph cluster", 3.0, 0.0)
+    forget(path, "S09", ["Ceph"])
+    assert "Ceph" not in path.read_text("utf-8")
+
+
+# What was shown
+
+
+def test_what_was_shown_tells_version_and_rank(tmp_path):
+    log = tmp_path / "data" / "suggestions.jsonl"
+    assert (read_shown(log), last_shown(log, "P1", "S2"), forget_shown(log, "S2"), expire(log, 1)) == ([], None, 0, 0)
+    log_shown(log, [("v1", "P1", "", ["S1", "S2"])], 30)
+    log_shown(log, [("v2", "P1", "", ["S3", "S1"]), ("v2", "text-1", "Ask Ana", ["S2"])], 30)
+    assert [s.people for s in read_shown(log)] == [("S1", "S2"), ("S3", "S1"), ("S2",)]
+    one, two = last_shown(log, "P1", "S1"), last_shown(log, "P1", "S2")
+    assert (one.model, one.rank("S1"), two.model, two.rank("S2")) == ("v2", 2, "v1", 2)
+    assert forget_shown(log, "S1", ["Ana"]) == 3
+    assert [s.people for s in read_shown(log)] == [(None, "S2"), ("S3", None), ("S2",)]
+    assert last_shown(log, "P1", "S2").rank("S2") == 2, "the ranks of the others stay"
+    assert "S1" not in log.read_text("utf-8")
+    assert "Ana" not in log.read_text("utf-8")
+    assert log.stat().st_mode & 0o007 == 0
+
+
+def test_what_was_shown_goes_when_its_time_is_over(tmp_path):
+    log = tmp_path / "suggestions.jsonl"
+    for day in ("2020-01-01", "2020-01-20", "2020-02-01"):
+        log_shown(log, [("v", day, "", ["S1"])], 10**9, f"{day}T00:00:00Z")
+    assert expire(log, 30, datetime(2020, 2, 10, tzinfo=UTC)) == 1
+    assert [s.project for s in read_shown(log)] == ["2020-01-20", "2020-02-01"]
+    assert expire(log, 30, datetime(2020, 2, 10, tzinfo=UTC)) == 0
+    log_shown(log, [("v", "now", "", ["S1"])], 7)
+    assert [s.project for s in read_shown(log)] == ["now"]
+    log.write_text("not json\n" + log.read_text("utf-8"), "utf-8")
+    assert [s.project for s in read_shown(log)] == ["now"]
+    assert expire(log, 0) == 2
+    assert read_shown(log) == []

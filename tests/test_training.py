@@ -13,8 +13,10 @@ import pytest
 
 import skillmatch
 import toy_world as toy
-from skillmatch import training
-from skillmatch.errors import DamagedModelError, DataError, ModelError, SkillmatchError, UsageError
+from skillmatch import feedback, training
+from skillmatch.encoders import HashingEncoder
+from skillmatch.errors import DamagedModelError, DataError, FormatError, ModelError, SkillmatchError, UsageError
+from skillmatch.feedback import Label
 from skillmatch.matcher import Matcher, Options
 from skillmatch.ranking import FEATURES, Ranker, fit_ranker
 from skillmatch.records import Evidence, Judgement, Profile, Project, SkillClaim
@@ -23,13 +25,18 @@ from skillmatch.store import Store
 from skillmatch.taxonomy import Taxonomy
 from skillmatch.training import (
     FEWEST_PROJECTS,
+    Folds,
     Report,
+    Rival,
+    check_pipeline,
     compare,
     concept_models,
+    duel,
     evaluate,
     fit_to_judgements,
     judged_projects,
     language,
+    moved,
     save_pipeline,
     train,
 )
@@ -147,7 +154,7 @@ def test_the_bar_shows_progress(workspace):
         total = {t for stage, _, t in seen if stage == name}
         assert counts == sorted(counts)
         assert {counts[-1]} == total
-    assert [s for s, *_ in dict.fromkeys((s, 0) for s, *_ in seen)] [:3] == ["taxonomy", "profiles", "version"]
+    assert [s for s, *_ in dict.fromkeys((s, 0) for s, *_ in seen)][:3] == ["taxonomy", "profiles", "version"]
 
 
 # --- better or worse ----------------------------------------------------------------------------------
@@ -413,6 +420,190 @@ def test_the_kept_pipeline_opens_without_trust(tmp_path):
     assert np.array_equal(again.predict_proba(x), one.predict_proba(x))
     save_pipeline(tmp_path / "third.skops", fit_ranker(x, 3 - grades))
     assert (tmp_path / "third.skops").read_bytes() != (tmp_path / "one.skops").read_bytes()
+
+
+# --- learning from answers ------------------------------------------------------------------------------
+
+
+def answer_judged(labels):
+    projects = [Project(p["id"], description=p["description"]) for p in toy.projects()]
+    return judged_projects(toy.everyone(), projects, [Judgement(*j) for j in toy.judgements()], labels)
+
+
+def test_answers_are_learned_beside_judgements_never_measured_by():
+    given = [
+        Label("P3e", "E3", 3.0, 1.0),
+        Label("P0f", "B0", 0.0, 0.5),
+        Label("text-1", "E2", 3.0, 0.5, "Fusionner deux domaines Windows"),
+        Label("P77", "E2", 3.0, 0.5),
+        Label("P0f", "nobody", 3.0, 0.5),
+    ]
+    found = {j.project.id: j for j in answer_judged(given)}
+    assert "P77" not in found, "a project that is gone and has no question"
+    assert found["P0f"].answered.grades.tolist() == [0]
+    assert found["P0f"].answered.weight.tolist() == [0.5]
+    assert found["text-1"].project.description == "Fusionner deux domaines Windows"
+    assert not found["text-1"].telling
+    fitted = fit_to_judgements(toy.everyone(), list(found.values()), 0)
+    assert fitted.figures["judged_projects"] == len(toy.TRADES)
+    assert fitted.figures["answers"] == 3
+    assert set(fitted.folds.of) == {j.project.id for j in found.values() if j.telling}
+
+
+def test_few_answers_move_little_and_many_move_more():
+    """The prior of CORRECTION_C: one answer of weight w moves a weight by about that times w, whatever it says."""
+    judged = answer_judged([])
+    worst = [Label(f"P{i}{'fe'[i % 2]}", f"E{i}", 0.0, 1.5) for i in range(len(toy.TRADES))]
+    plain, _ = training.learning._corrected(toy.everyone().ranker, judged)
+
+    def share(ranker: Ranker) -> np.ndarray:
+        return ranker.coef / np.abs(ranker.coef).sum()
+
+    moves = []
+    for answers in (worst[:1], worst[:3], worst * 50):
+        moved_by, _ = training.learning._corrected(toy.everyone().ranker, answer_judged(answers))
+        assert "answers" in moved_by.origin
+        moves.append(float(np.abs(share(moved_by) - share(plain)).max()))
+    assert max(moves[:2]) < 0.02
+    assert moves[-1] > max(moves[:2])
+
+
+def test_without_judgements_answers_wait():
+    labels = [Label(f"P{i}f", f"E{i}", 3.0, 1.0) for i in range(10)]
+    projects = [Project(p["id"], description=p["description"]) for p in toy.projects()]
+    fitted = fit_to_judgements(toy.everyone(), judged_projects(toy.everyone(), projects, [], labels), 0)
+    assert (fitted.ranker, fitted.answers) == (toy.everyone().ranker, 0)
+
+
+def test_training_learns_answers_from_the_file(trained):
+    file = trained.data / "feedback.jsonl"
+    feedback.add(file, "P1f", "E1", "accepted", rank=4)
+    feedback.add(file, "P2f", "E2", "declined", reason="workload")
+    feedback.add(file, "", "E3", "accepted", question="Revoir les commutateurs et le routage")
+    second = run(trained)
+    assert second.metrics["answers"] == 2
+    assert second.promoted
+
+
+# --- champion and challenger ----------------------------------------------------------------------------
+
+
+def rival(matcher: Matcher, judgements) -> Rival:
+    projects = [Project(p["id"], description=p["description"]) for p in toy.projects()]
+    fitted = fit_to_judgements(matcher, judged_projects(matcher, projects, judgements), 0)
+    return Rival(replace(matcher, ranker=fitted.ranker), fitted.folds)
+
+
+def test_a_version_is_never_measured_by_what_it_learned(judged):
+    fitted = fit_to_judgements(toy.everyone(), judged, 0)
+    assert len(fitted.folds.rankers) == 5
+    for j in judged:
+        fold = fitted.folds.of[j.project.id]
+        others = [k for k in judged if fitted.folds.of[k.project.id] != fold]
+        again, _ = training.learning._corrected(toy.everyone().ranker, others)
+        assert again.as_dict() == fitted.folds.unseen(j.project.id, fitted.ranker).as_dict()
+    assert fitted.folds.unseen("never seen", fitted.ranker) is fitted.ranker
+
+
+def test_folds_are_kept_with_a_version(judged, tmp_path):
+    fitted = fit_to_judgements(toy.everyone(), judged, 0)
+    assert Folds.load(tmp_path) is None
+    fitted.folds.save(tmp_path)
+    again = Folds.load(tmp_path)
+    assert again.of == fitted.folds.of
+    assert [r.as_dict() for r in again.rankers] == [r.as_dict() for r in fitted.folds.rankers]
+    (tmp_path / "folds.json").write_text('{"of": {"P1": 9}, "rankers": []}')
+    with pytest.raises(DamagedModelError):
+        Folds.load(tmp_path)
+
+
+def test_the_worse_of_two_is_found_on_the_same_projects():
+    projects = [Project(p["id"], description=p["description"]) for p in toy.projects()]
+    judgements = [Judgement(*j) for j in toy.judgements()]
+    good, bad = rival(toy.everyone(), judgements), rival(toy.matcher(worse_people()), judgements)
+    lost = duel(good, bad, projects, judgements, 0)
+    assert lost.worse
+    before, after, difference = lost.measures["ndcg@5"]
+    assert before.mean > after.mean
+    assert difference.high < 0
+    assert difference.count == len(toy.TRADES)
+    assert not duel(bad, good, projects, judgements, 0).worse
+    assert not duel(good, good, projects, judgements, 0).worse
+    # Whoever left is held against nobody: both are asked about the people that both know.
+    fewer = rival(toy.matcher(toy.people(["welding"])), judgements)
+    assert duel(good, fewer, projects, judgements, 0).measures["mrr"][2].difference == pytest.approx(0, abs=1e-9)
+
+
+def test_with_too_few_judgements_another_encoder_is_kept_aside():
+    projects = [Project(p["id"], description=p["description"]) for p in toy.projects()]
+    judgements = [Judgement(*j) for j in toy.judgements()[:6]]
+    here = Rival(toy.everyone(), Folds())
+    encoder = HashingEncoder()
+    encoder.fingerprint = "another"
+    other = Rival(replace(toy.everyone(), encoder=encoder), Folds())
+    same = duel(here, here, projects, judgements, 0)
+    assert (same.worse, same.measures) == (False, {})
+    assert "unjudged" in same.reason
+    found = duel(here, other, projects, judgements, 0)
+    assert found.worse
+    assert "encoder" in found.reason
+
+
+# --- what moved -----------------------------------------------------------------------------------------
+
+
+def test_what_moved_names_people_ranks_and_parts():
+    people = {p.id: p for p in toy.people()}
+    better = replace(people["B1"], skills=people["E1"].skills, evidence=people["E1"].evidence)
+    weaker = replace(people["E1"], skills=people["B1"].skills, evidence=people["B1"].evidence)
+    come = Profile("N1", "New", "LAC", "asr", skills=(SkillClaim("TIG", 2),))
+    others = [p for i, p in people.items() if i not in ("B1", "E1", "B9")]
+    second = replace(toy.matcher([*others, better, weaker, come]), version="second")
+    projects = [Project(p["id"], description=p["description"]) for p in toy.projects()]
+    found = moved(toy.everyone(), second, projects)
+    assert (found.added, found.changed, found.removed) == (("N1",), ("B1", "E1"), ("B9",))
+    assert found.embedded == sum(len(p.skills) + len(p.evidence) for p in (better, weaker, come))
+    assert {(f.project, f.before, f.after) for f in found.firsts} >= {("P1f", "E1", "B1"), ("P1e", "E1", "B1")}
+    up = next(m for m in found.farthest if m.profile == "B1" and m.project.startswith("P1"))
+    assert up.after == 1
+    assert up.part in {"skill", "related skills", "evidence", "wording"}
+    assert up.by > 0
+    assert found.counts()["added"] == 1
+    assert "B1" not in json.dumps(found.counts()), "history names nobody"
+    nothing = moved(toy.everyone(), toy.everyone(), projects)
+    assert (nothing.added, nothing.changed, nothing.removed, nothing.firsts, nothing.farthest) == ((),) * 5
+
+
+def test_a_training_tells_what_moved(trained):
+    toy.write_workspace(trained.root, toy.people(["welding"]))
+    judged = trained.data / "judgements.csv"
+    rows = [r for r in judged.read_text("utf-8").splitlines() if ",E9," not in r and ",B9," not in r]
+    judged.write_text("\n".join(rows) + "\n", "utf-8")
+    second = run(trained)
+    assert second.moved.removed == ("B9", "E9")
+    event = next(e for e in reversed(Store(trained.models).history()) if e["event"] == "trained")
+    assert event["moved"]["removed"] == 2
+    assert set(event["measures"]) == {"ndcg@5", "map", "mrr"}
+    assert "E9" not in json.dumps(event)
+
+
+def test_a_pipeline_of_another_scikit_learn_says_retrain(first, trained, tmp_path):
+    store = Store(trained.models)
+    version = store.current()
+    manifest = store.verify(version)
+    check_pipeline(store.folder(version), manifest)
+    old = {**manifest, "libraries": {**manifest["libraries"], "scikit-learn": "0.19.2"}}
+    with pytest.raises(FormatError, match=r"0\.19\.2") as caught:
+        check_pipeline(store.folder(version), old)
+    assert "skillmatch train" in caught.value.hint
+    (tmp_path / "ranker.skops").write_bytes(b"PK no archive")
+    with pytest.raises(DamagedModelError):
+        check_pipeline(tmp_path, manifest)
+    import skops.io
+
+    skops.io.dump(Workspace(tmp_path), tmp_path / "ranker.skops")
+    with pytest.raises(FormatError, match="Workspace"):
+        check_pipeline(tmp_path, manifest)
 
 
 # --- evaluation ---------------------------------------------------------------------------------------

@@ -266,6 +266,10 @@ class Matcher:
         """The probability below which nobody is suggested for this project."""
         return self.ranker.bar(self._foreign(understood), len(understood.project.needs))
 
+    def need_bar(self, understood: Understood) -> float:
+        """The probability below which nobody covers a single need of this project."""
+        return self.ranker.bar(self._foreign(understood), 1)
+
     def _foreign(self, understood: Understood) -> float:
         """How far a project is about other trades than computing, 0 to 1: by the concepts of its needs, weighted."""
         other = np.array([c[3] for c in self.concepts], dtype=np.float32)
@@ -282,7 +286,9 @@ class Matcher:
         total = (raw * (weight / weight.sum())[:, None]).sum(axis=0)
         need_scores = self.ranker.probability(raw, 1)
         score = self.ranker.probability(total, len(needs))
-        bar = self.bar(understood) if options.min_score is None else options.min_score
+        bar, need_bar = self.bar(understood), self.need_bar(understood)
+        if options.min_score is not None:
+            bar = need_bar = options.min_score
         allowed = self._allowed(project, options, need_scores, needs)
         lab = options.from_lab or project.lab
         cross = self._who.lab != lab if lab else np.zeros(len(self.people), dtype=bool)
@@ -317,7 +323,7 @@ class Matcher:
             self.version,
             project,
             matches,
-            self._gaps(needs, need_scores, best, nearest, self.ranker.bar(self._foreign(understood), 1)),
+            self._gaps(needs, need_scores, best, nearest, need_bar),
             abstained=not fits[among].any(),
         )
 

@@ -107,7 +107,7 @@ def _bar(matcher: Matcher, answer: Suggestion, chosen: Options) -> float:
 
     bar = chosen.min_score
     if bar is None:
-        bar = matcher.bar(matcher.understand([answer.project])[0])
+        bar = matcher.need_bar(matcher.understand([answer.project])[0])
     return max(bar, PROOF_BAR)
 
 

@@ -6,6 +6,7 @@ version has read of the same text, by the same classifier, is not worked out aga
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
@@ -84,8 +85,12 @@ def read_texts(
 def _rows_on_disk(folder: Path, rows: int, columns: int) -> Floats:
     """An array in a file without a name: it is gone with the process, however that ends."""
     folder.mkdir(parents=True, exist_ok=True)
+    if not rows:
+        return np.empty((0, columns), np.float32)
     with tempfile.TemporaryFile(dir=folder) as file:
-        return np.memmap(file, np.float32, "w+", shape=(rows, columns)) if rows else np.empty((0, columns), np.float32)
+        # A full disk must be an error here, not the death of whoever touches the mapped page later.
+        os.posix_fallocate(file.fileno(), 0, rows * columns * 4)
+        return np.memmap(file, np.float32, "r+", shape=(rows, columns))
 
 
 def _still_true(earlier: Earlier, encoder: Encoder, model: ConceptModel) -> dict[str, int]:

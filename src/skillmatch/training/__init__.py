@@ -9,6 +9,7 @@
     evaluating.py   metrics of a version, and of two
     exposure.py     who is suggested how often
     erasing.py      one person leaves every file
+    unchanged.py    whether a training would read anything new
 
 The concept classifier depends on taxonomy and encoder alone, so it is fitted once and kept in ``models/cache``; vectors
 are cached by content.

@@ -88,7 +88,8 @@ def moved(
         if one != other:
             firsts.append(First(new.project.id, one, other))
         moves += _moves(old, new)
-    moves.sort(key=lambda m: (-abs(m.after - m.before), -abs(m.by), m.project, m.profile))
+    # Near the top a rank counts more: from 2 to 1 is seen by everybody, from 40 to 30 by nobody.
+    moves.sort(key=lambda m: (-abs(1 / m.after - 1 / m.before), -abs(m.by), m.project, m.profile))
     return Moved(
         first.version,
         second.version,

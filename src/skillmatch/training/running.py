@@ -40,6 +40,7 @@ from ..taxonomy.known import everything, label_index
 from .learning import PIPELINE_FILE, Fitted, Folds, fit_to_judgements, judged_projects, save_pipeline
 from .moved import Moved, moved
 from .rivals import Rival, Verdict, duel, rival_of
+from .unchanged import inputs, remember, remembered
 
 Stage = Callable[[str, int, int], None]
 
@@ -82,8 +83,11 @@ def train(
     Raises ``DataError`` with every problem where the data is wrong; then nothing is written. Raises ``ModelError``
     where ``models/`` can't be written, as on a full disk; then the version before still answers.
     """
-    dataset = read_workspace(workspace).require()
     store = Store(workspace.models)
+    digest = inputs(workspace, settings)
+    if not (full or adapt or dry_run or force) and (same := _nothing_new(workspace, settings, store, digest)):
+        return same
+    dataset = read_workspace(workspace).require()
     taxonomy = workspace_taxonomy(workspace, dataset)
     merged = everything(workspace.data, taxonomy)
     if not any(p.consent is not False for p in dataset.profiles):
@@ -105,6 +109,8 @@ def train(
             model,
             levels,
             progress=_counted(stage, "profiles", dataset),
+            earlier=None if full else _earlier(workspace, store),
+            scratch=workspace.models / "cache",
         )
         embedded = encoder.misses - known
         answers, _ = feedback.read(workspace.data / "feedback.jsonl")
@@ -118,6 +124,7 @@ def train(
         if report.version and report.promoted:
             # Last: whoever interrupts it has a version all the same, and the next search or training goes on with it.
             label_index(workspace.models, workspace.data, taxonomy, encoder, lambda n, of: stage("labels", n, of))
+            remember(workspace, digest, encoder.fingerprint, report.version, report.answers)
     return report
 
 
@@ -133,6 +140,44 @@ def _told(models: Path) -> Iterator[None]:
             f"{where}: {reason}. Nothing was changed; the version before still answers.",
             "Free some space on that disk, or get permission to write there, then train again.",
         ) from error
+
+
+def _nothing_new(workspace: Workspace, settings: Settings, store: Store, digest: str) -> Report | None:
+    """The report of a training that would read just what the current version was made of; else None."""
+    before = remembered(workspace)
+    if before.get("inputs") != digest or before.get("version") != store.current():
+        return None
+    with store.lock(), _told(workspace.models):
+        encoder = _encoder(workspace, settings, (), lambda *_: None)
+        try:
+            made = store.verify(before["version"])
+        except DamagedModelError:
+            return None
+        if encoder.fingerprint != before["encoder"]:
+            return None
+        feedback.expire(workspace.data / "suggestions.jsonl", int(settings["retention"]))
+    return Report(
+        before["version"],
+        True,
+        "nothing has changed",
+        people=made["people"],
+        items=made["items"],
+        embedded=0,
+        unchanged=True,
+        ranker=made["ranker"],
+        metrics=made["metrics"],
+        previous=before["version"],
+        answers=before["answers"],
+    )
+
+
+def _earlier(workspace: Workspace, store: Store) -> Matcher | None:
+    """The current version, where there is one that can be opened."""
+    try:
+        version = store.current()
+        return load(workspace, version) if version else None
+    except (DamagedModelError, ModelError, UsageError):
+        return None
 
 
 def _tidy(workspace: Workspace, settings: Settings, dataset: Dataset) -> None:
