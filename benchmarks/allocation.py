@@ -88,7 +88,7 @@ def of_workspace(folder: Path, size: int | None, load_: int) -> World:
     matcher = load(folder)
     projects, _ = read_projects(folder / "data" / "projects.csv")
     answers = list(matcher.match_many(projects, Options(top=10**9)))
-    bars = [matcher.bar(u) for u in matcher.understand([a.project for a in answers])]
+    bars = [matcher.need_bar(u) for u in matcher.understand([a.project for a in answers])]
     demands = []
     for answer, bar in zip(answers, bars, strict=True):
         needs = answer.project.needs

@@ -207,14 +207,13 @@ def test_a_forgotten_person_is_in_no_byte(quick, lab):
 def test_a_version_rewritten_answers_as_if_the_person_had_never_been(quick, lab):
     quick("profiles", "forget", "ZX81", "--yes", cwd=lab)
     rewritten = skillmatch.load(lab)
-    plain = Matcher.fit(
-        [p for p in read_profiles(lab / "data" / "profiles.json")[0]], toy.taxonomy(), toy.ENCODER, *toy.models()
-    )
+    people, _ = read_profiles(lab / "data" / "profiles.json")
+    plain = Matcher.fit(people, toy.taxonomy(), toy.ENCODER, *toy.models(), rewritten.ranker)
     for text in ("Ceph", "Entraîner un réseau de neurones", "Weld a stainless steel vessel"):
-        one, other = (m.match(text, Options(top=None)) for m in (rewritten, plain))
-        ranker = {m.profile.id: [r.evidence for r in m.needs] for m in one.matches}
-        for match in other.matches:
-            assert [r.evidence for r in match.needs] == ranker[match.profile.id]
+        one, other = (m.match(text, Options(top=None)).matches for m in (rewritten, plain))
+        assert [m.profile for m in one] == [m.profile for m in other]
+        assert [m.raw for m in one] == pytest.approx([m.raw for m in other], abs=1e-5)
+        assert [[r.evidence for r in m.needs] for m in one] == [[r.evidence for r in m.needs] for m in other]
 
 
 def test_forget_where_nobody_is_known(quick, lab):

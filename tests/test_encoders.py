@@ -511,11 +511,11 @@ def test_the_fingerprint_pins_whatever_decides_a_vector(tmp_path, name):
     (source / "1_Pooling").mkdir(parents=True)
     for file in ("model.safetensors", "tokenizer.json", "config.json", "1_Pooling/config.json", "README.md"):
         (source / file).write_text(file, "utf-8")
-    before = encoders._fingerprint(source)
+    before = encoders.fingerprint_of(source)
     (source / "README.md").write_text("rewritten", "utf-8")
-    assert encoders._fingerprint(source) == before
+    assert encoders.fingerprint_of(source) == before
     flip(source / name)
-    assert encoders._fingerprint(source) != before
+    assert encoders.fingerprint_of(source) != before
 
 
 # --- the real one -------------------------------------------------------------------------------------
@@ -602,8 +602,8 @@ TWINS = [
 @pytest.fixture
 def quick_learner(tmp_path, monkeypatch):
     """(source, its encoder): a model so small that it needs large steps, many of them."""
-    monkeypatch.setattr(encoders, "_RATE", 0.01)
-    monkeypatch.setattr(encoders, "_BATCH", 2)
+    monkeypatch.setattr(encoders.adapting, "_RATE", 0.01)
+    monkeypatch.setattr(encoders.adapting, "_BATCH", 2)
     tiny_model(tmp_path)
     source = str(tmp_path / "mine")
     return source, resolve_encoder(source, tmp_path / "encoders")
@@ -636,7 +636,7 @@ def test_an_interrupted_adaptation_goes_on(quick_learner, tmp_path, monkeypatch,
     source, base = quick_learner
     home = tmp_path / "encoders"
     whole = adapt_encoder(source, tmp_path / "elsewhere", TWINS * 5, base)
-    monkeypatch.setattr(encoders, "_CHECKPOINT_EVERY", 0)
+    monkeypatch.setattr(encoders.adapting, "_CHECKPOINT_EVERY", 0)
 
     def interrupt(step: int, steps: int) -> None:
         if step == 6:

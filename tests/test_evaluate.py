@@ -149,7 +149,7 @@ def test_page_with_a_plot(quick, trained_lab, tmp_path):
     named = {e.get("id"): e.tag for e in plot.iter() if e.get("id")}
     assert [named[i] for i in plot.get("aria-labelledby").split()] == ["title", "desc"]
     assert len(plot.findall("circle")) == len(told["calibration"]["bins"])
-    assert len(found.findall(".//table")) == 3
+    assert len(found.findall(".//table")) == 5
     texts = [t.text for t in plot.findall("text")]
     assert {str(b["count"]) for b in told["calibration"]["bins"]} <= set(texts)
     french = quick("--lang", "fr", "evaluate", "--format", "html", cwd=trained_lab).out

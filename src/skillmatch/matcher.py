@@ -218,10 +218,10 @@ class Matcher:
         for project in projects:
             batch.append(_with_musts(_as_project(project), chosen.must))
             if len(batch) == block:
-                yield from self._answers(self.understand(batch), chosen)
+                yield from self.answers(self.understand(batch), chosen)
                 batch = []
         if batch:
-            yield from self._answers(self.understand(batch), chosen)
+            yield from self.answers(self.understand(batch), chosen)
 
     def features(self, understood: Understood) -> tuple[Floats, Ints]:
         """((needs, people, len(FEATURES)), best item (needs, people)) of an understood project."""
@@ -240,8 +240,11 @@ class Matcher:
         )
         return scored.features, scored.best_item
 
-    def _answers(self, understood: Sequence[Understood], options: Options) -> Iterator[Suggestion]:
-        """Needs of several projects are scored together, as the items then pass through memory once for all."""
+    def answers(self, understood: Sequence[Understood], options: Options) -> Iterator[Suggestion]:
+        """One suggestion a project that is understood, in order.
+
+        Needs of several projects are scored together: the items then pass through memory once for all of them.
+        """
         group: list[Understood] = []
         for last, one in enumerate(understood, start=1):
             group.append(one)

@@ -2,8 +2,9 @@
 
 For every (need, person) pair a handful of features in [0, 1], computed by one function for training and answering:
 from the concept channel (what the person's claims and sentences are about, weighted by how much expertise they show)
-and from the text channels (the best few pieces of evidence by sentence vector and words together). A scikit-learn logistic regression makes one raw score of them; its terms add up to the score exactly, so every answer
-can be explained. A calibration turns raw scores into the probability that the person is useful.
+and from the text channels (the best few pieces of evidence by sentence vector and words together). A scikit-learn
+logistic regression makes one raw score of them; its terms add up to the score exactly, so every answer can be
+explained. A calibration turns raw scores into the probability that the person is useful.
 """
 
 from __future__ import annotations
@@ -253,8 +254,8 @@ class Ranker:
         return out
 
     def bar(self, foreign: float, needs: int) -> float:
-        """The bar for a project of this many needs whose concepts are ``foreign`` (0 to 1) to computing: who asks for a welder is answered
-        only by somebody who clearly welds."""
+        """The bar for a project of this many needs whose concepts are ``foreign`` (0 to 1) to computing: who asks for
+        a welder is answered only by somebody who clearly welds."""
         low, high = self.bars[:2] if needs == 1 else self.bars[2:]
         return low + foreign * (high - low)
 

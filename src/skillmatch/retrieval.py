@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,8 +34,9 @@ WORD_BITS = 20
 BM25_K1, BM25_B = 1.2, 0.75
 #: Texts whose features are made at a time, so that memory stays flat.
 TEXTS_AT_ONCE = 20_000
-#: Rows of vectors that stay in a core's cache while every query of a group passes over them.
-ROWS_AT_ONCE = 1024
+#: Rows of vectors a core takes at once: fewest where many queries pass over them (they stay in its cache), most where
+#: one does.
+FEWEST_ROWS, MOST_ROWS = 1024, 16384
 #: From this many items on, work is spread over the cores; below, starting threads costs more than it brings.
 WORTH_THREADS = 50_000
 
@@ -285,7 +287,7 @@ def load_array(path: Path) -> NDArray:  # type: ignore[type-arg]
     """A memory-mapped ``.npy``; never unpickles."""
     try:
         array: NDArray = np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[type-arg]
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # a damaged header makes NumPy raise what Python's tokenizer does, and more
         raise DamagedModelError(f"{path} can't be read ({error}).", "Run: skillmatch train") from error
     return array
 
@@ -366,12 +368,14 @@ class ItemIndex:
         items = np.asarray(self.vectors)
         out = np.empty((len(vectors), len(items)), dtype=np.float32)
 
+        step = max(MOST_ROWS // max(len(vectors), 1), FEWEST_ROWS)
+
         def block(start: int) -> None:
-            rows = slice(start, start + ROWS_AT_ONCE)
+            rows = slice(start, start + step)
             for query, found in zip(vectors, out, strict=True):
                 np.vecdot(items[rows], query, out=found[rows])
 
-        on_cores(block, range(0, len(items), ROWS_AT_ONCE), len(items) * len(vectors))
+        on_cores(block, range(0, len(items), step), len(items) * len(vectors))
         return out
 
     def channels(self, vectors: Floats, texts: Sequence[str]) -> tuple[Floats, Floats]:
@@ -406,24 +410,31 @@ class ItemIndex:
         return mean
 
 
-def on_cores(work: Callable[[int], None], tasks: Sequence[int], size: int) -> None:
+def on_cores(work: Callable[[int], object], tasks: Sequence[int], size: int) -> None:
     """Do ``work`` on each task, on every core where ``size`` numbers are worth it. Tasks must not share results."""
-    cores = _cores()
-    if size < WORTH_THREADS or len(tasks) < 2 or cores < 2:
-        for task in tasks:
-            work(task)
-        return
-    from concurrent.futures import ThreadPoolExecutor
+    threads = min(_cores(), len(tasks)) if size >= WORTH_THREADS else 1
+    left = iter(tasks)
+    failed: list[BaseException] = []
 
-    def share(own: Sequence[int]) -> None:
-        for task in own:
-            work(task)
+    def drain() -> None:
+        try:
+            for task in left:
+                if failed:
+                    break
+                work(task)
+        except BaseException as error:
+            failed.append(error)
 
-    # NumPy lets go of the interpreter while it computes. Ranges of tasks, as each hand-over costs as much as a task.
-    step = -(-len(tasks) // (4 * cores))
-    with ThreadPoolExecutor(cores) as pool:
-        for _ in pool.map(share, [tasks[i : i + step] for i in range(0, len(tasks), step)]):
-            pass
+    # NumPy lets go of the interpreter while it computes. This thread works as well: where the other cores are busy
+    # with something else, it takes what they leave.
+    helpers = [threading.Thread(target=drain, daemon=True) for _ in range(threads - 1)]
+    for helper in helpers:
+        helper.start()
+    drain()
+    for helper in helpers:
+        helper.join()
+    if failed:
+        raise failed[0]
 
 
 @lru_cache(maxsize=1)

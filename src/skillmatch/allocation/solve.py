@@ -32,6 +32,8 @@ _NEAR, _STAGE = 1e-4, 30.0
 _NODES = 1
 #: Where any assignment will do that obeys the rows, the solver may stop this early.
 _ANY = 0.05
+#: The relative gap in usefulness that the search for the worst-off project's share may leave among many pairs.
+_ENOUGH = 1e-3
 #: How finely the worst-off project's share is sought by halving; among few pairs it is then solved exactly.
 _FINE = 0.02
 #: By how much what a stage reached may be missed by the next: the solver's own tolerance is 1e-6.
@@ -140,6 +142,7 @@ class _Stages:
         self.hard = -np.inf
         self.bound = np.inf
         self.high = 1.0
+        self.halved: _Answer | None = None
 
     def run(self, high: float) -> NDArray[np.bool_]:
         """Which pairs are assigned; ``high``: a bound on the worst-off project's share."""
@@ -160,8 +163,14 @@ class _Stages:
                 if self.exact:
                     floor = self._exact_floor(everybody, floor)
                 self.rows.append(program.shares(max(0.0, floor - _SLACK), everybody))
-        self.bound = self._stage(program.useful).bound
+        if self.exact or not self._near_enough():
+            self.bound = self._stage(program.useful).bound
         return np.asarray(self.best[program.x] > 0.5)
+
+    def _near_enough(self) -> bool:
+        """Whether the last step of halving left too little usefulness to gain for another stage."""
+        found = self.halved
+        return found is not None and found.bound - found.value <= _ENOUGH * abs(found.value)
 
     def _stage(
         self, objective: Floats, extra: Sequence[Rows] = (), near: float | None = None, nodes: int | None = None
@@ -185,6 +194,7 @@ class _Stages:
             extra = self.program.shares(max(0.0, tried), everybody)
             found = self._stage(self.program.useful, [extra], near=_ANY, nodes=_NODES)
             if found.variables is not None:
+                self.halved = found
                 low = max(tried, self._reached(found.variables))
             else:
                 high = tried

@@ -104,8 +104,9 @@ def _readable(argument: str) -> str:
         argument.encode()
         return argument
     except UnicodeEncodeError:
-        if Path(argument).exists():
-            return argument
+        with contextlib.suppress(OSError):  # longer than any name
+            if Path(argument).exists():
+                return argument
     from ..sources.decode import decode
 
     try:

@@ -89,8 +89,9 @@ def _rows_on_disk(folder: Path, rows: int, columns: int) -> Floats:
         return np.empty((0, columns), np.float32)
     with tempfile.TemporaryFile(dir=folder) as file:
         # A full disk must be an error here, not the death of whoever touches the mapped page later.
-        os.posix_fallocate(file.fileno(), 0, rows * columns * 4)
-        return np.memmap(file, np.float32, "r+", shape=(rows, columns))
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, rows * columns * 4)
+        return np.memmap(file, np.float32, "w+", shape=(rows, columns))
 
 
 def _still_true(earlier: Earlier, encoder: Encoder, model: ConceptModel) -> dict[str, int]:

