@@ -232,7 +232,10 @@ def test_json_is_utf8_whatever_the_locale(trained_lab):
 # --- start-up and completion --------------------------------------------------------------------------
 
 
-def modules_of(trained_lab, *arguments: str) -> set[str]:
+HEAVY = {"numpy", "torch", "sklearn", "scipy", "pandas", "onnxruntime", "tokenizers", "pyarrow", "yaml", "rapidfuzz"}
+
+
+def modules_of(trained_lab, *arguments: str, **environment: str) -> set[str]:
     """The modules a command imported."""
     script = (
         "import sys\nfrom skillmatch.cli import main\ntry:\n    main()\n"
@@ -240,7 +243,8 @@ def modules_of(trained_lab, *arguments: str) -> set[str]:
         "print('\\n'.join(sys.modules), file=sys.stderr)"
     )
     command = [sys.executable, "-c", script, *arguments]
-    done = subprocess.run(command, cwd=trained_lab, env=cli_environment(), capture_output=True, check=True, timeout=60)
+    env = cli_environment(**environment)
+    done = subprocess.run(command, cwd=trained_lab, env=env, capture_output=True, check=True, timeout=60)
     return set(done.stderr.decode().split())
 
 
@@ -249,7 +253,26 @@ def test_help_imports_nothing_heavy(trained_lab):
         seen = modules_of(trained_lab, *arguments)
         ours = {m for m in seen if m.startswith("skillmatch.") and not m.startswith("skillmatch.cli")}
         assert ours <= {"skillmatch._version", "skillmatch.errors"}
-        assert not seen & {"numpy", "torch", "sklearn", "pandas", "onnxruntime", "pyarrow", "yaml", "rapidfuzz"}
+        assert not seen & HEAVY
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "skillmatch suggest --project P",
+        "skillmatch explain P03 S",
+        "skillmatch suggest --from-lab ",
+        "skillmatch skills show gpu",
+    ],
+)
+def test_completion_imports_nothing_heavy(trained_lab, words):
+    place = str(len(words.split(" ")) - 1)
+    asked = {"_SKILLMATCH_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": place}
+    seen = modules_of(trained_lab, **asked)
+    assert "skillmatch.cli.complete" in seen
+    ours = {m for m in seen if m.startswith("skillmatch.") and not m.startswith("skillmatch.cli")}
+    assert ours <= {"skillmatch._version", "skillmatch.errors"}
+    assert not seen & HEAVY
 
 
 def test_suggest_imports_no_training_library(trained_lab):

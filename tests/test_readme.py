@@ -346,25 +346,18 @@ def test_who_refuses_is_in_no_version(lab):
 
 
 def test_who_leaves_is_gone(quick, lab):
-    """README, Privacy: the recipe leaves nothing of somebody under models/."""
-    words = [w.encode() for w in ("Aidan Moriarty-Petit", "Wrote the procedure for adding a shelf", '"S22"')]
+    """README, Privacy: the recipe leaves nothing of somebody under data/ and models/."""
+    words = [w.encode() for w in ("Aidan Moriarty-Petit", "Wrote the procedure for adding a shelf", "S22")]
 
     def held() -> set[bytes]:
-        kept = [p.read_bytes() for p in (lab / "models").rglob("*") if p.is_file()]
-        return {w for w in words if any(w in content for content in kept)}
+        kept = [p.read_bytes() for d in ("data", "models") for p in (lab / d).rglob("*") if p.is_file()]
+        return {w for w in words if any(re.search(rb"(?<!\w)" + w + rb"(?!\w)", content) for content in kept)}
 
     assert held() == set(words)
-    for name in ("profiles.csv", "judgements.csv"):
-        path = lab / "data" / name
-        rows = path.read_text("utf-8").splitlines(keepends=True)
-        left = [row for row in rows if "S22" not in re.split("[;,]", row)[:2]]
-        assert len(left) < len(rows)
-        path.write_text("".join(left), "utf-8")
-    for block in ("skillmatch train --force", "skillmatch models prune --keep 0"):
-        assert f"`{block}`" in README
-        assert quick(*block.split()[1:], cwd=lab).code == 0
+    assert "`skillmatch profiles forget ID`" in README
+    assert quick("profiles", "forget", "S22", "--yes", cwd=lab).code == 0
     assert held() == set()
-    assert [p.name for p in (lab / "models" / "versions").iterdir()] == [_current(lab)]
+    assert quick("suggest", "tune our Ceph cluster", cwd=lab).code == 0
 
 
 def test_changelog_names_this_version():
