@@ -25,6 +25,7 @@ from skillmatch.matcher import Matcher, load
 from skillmatch.metrics import Comparison, Interval
 from skillmatch.records import Profile, Project
 from skillmatch.runtime import Workspace, load_settings
+from skillmatch.taxonomy.lexicon import GlossedEncoder, plain
 from skillmatch.training import train
 
 Matrix = NDArray[np.float64]
@@ -66,8 +67,10 @@ def trained(files: Mapping[str, bytes], cache: Path | None, encoder: str) -> Ite
 
 def cached(matcher: Matcher, folder: Path) -> Matcher:
     """The same matcher, embedding each need once however often it is asked."""
-    path = folder / f"{matcher.encoder.fingerprint}.sqlite"
-    return replace(matcher, encoder=CachedEncoder(matcher.encoder, path))
+    inner = plain(matcher.encoder)
+    remembering = CachedEncoder(inner, folder / f"{inner.fingerprint}.sqlite")
+    glossed = isinstance(matcher.encoder, GlossedEncoder)
+    return replace(matcher, encoder=GlossedEncoder(remembering, matcher.encoder.lexicon) if glossed else remembering)
 
 
 @contextmanager

@@ -37,6 +37,7 @@ from skillmatch.taxonomy import (
     fit_concepts,
     fit_levels,
 )
+from skillmatch.taxonomy.lexicon import GlossedEncoder, Lexicon, plain, twin_texts
 from skillmatch.training import workspace_taxonomy
 
 FOLDS, LABS_PER_FOLD, PEOPLE = 3, 3, 55
@@ -200,6 +201,7 @@ class Rows:
     """Everything that fitting needs of one lab in one language."""
 
     relevance: list[tuple[np.ndarray, np.ndarray]]  # per single need: item features, same skill
+    unaided: list[np.ndarray]  # the same features, by the encoder without its lexicon
     score: object  # relevance weights -> list of (needs, people, features) a project
     grades: np.ndarray
     kinds: list[str]
@@ -236,8 +238,13 @@ def lab_rows(taxonomy, lab, model, levels, encoder, homes, owner_of, near):  # t
             batch.concept_p[starts[single]],
         )
         features = rk.relevance_features(chosen, index, ids, p, len(taxonomy))
+        own = plain(encoder)
+        bare = replace(index, vectors=own.encode(texts))
+        asked = replace(chosen, vectors=own.encode(chosen.texts, "query"))
+        unaided = rk.relevance_features(asked, bare, ids, p, len(taxonomy))
         same = [np.array([next(iter(lab.needs[i][2])) in s for s in item_skills]) for i in single]
-        yield Rows(list(zip(features, same, strict=True)), score, lab.grades, [n[3] for n in lab.needs], english)
+        known = list(zip(features, same, strict=True))
+        yield Rows(known, list(unaided), score, lab.grades, [n[3] for n in lab.needs], english)
 
 
 def worlds(taxonomy: Taxonomy, encoder: Encoder) -> list[Rows]:
@@ -253,11 +260,14 @@ def worlds(taxonomy: Taxonomy, encoder: Encoder) -> list[Rows]:
             owner_of.setdefault(t, set()).add(homes[c.id])
     out: list[Rows] = []
     for fold in range(FOLDS):
-        model = fit_concepts(taxonomy, encoder, keep=fold_of != fold)
-        levels = fit_levels(taxonomy, encoder, keep=fold_of != fold)
+        # What reads French has not seen these sentences either.
+        said = [p for c in taxonomy.concepts for p in twin_texts([c]) if folds.get((c.id, p[0])) != fold]
+        reading = GlossedEncoder(encoder, Lexicon.learn(said))
+        model = fit_concepts(taxonomy, reading, keep=fold_of != fold)
+        levels = fit_levels(taxonomy, reading, keep=fold_of != fold)
         for n in range(LABS_PER_FOLD):
             lab = make_lab(taxonomy, folds, fold, 100 * fold + n)
-            out += lab_rows(taxonomy, lab, model, levels, encoder, homes, owner_of, near)
+            out += lab_rows(taxonomy, lab, model, levels, reading, homes, owner_of, near)
         print(f"fold {fold + 1} of {FOLDS}", flush=True)
     return out
 
@@ -271,16 +281,16 @@ def fit(rows: list[Rows], encoder: Encoder, home: Path) -> dict[str, rk.Ranker]:
     rng = np.random.default_rng(0)
     x, y, x_en, y_en = [], [], [], []
     for r in rows:
-        for features, same in r.relevance:
+        for (features, same), unaided in zip(r.relevance, r.unaided, strict=True):
             wrong = rng.choice(np.flatnonzero(~same), 60, replace=False)
             keep = np.hstack([np.flatnonzero(same), wrong])
             x.append(features[keep])
             y.append(same[keep])
             if r.english:
-                x_en.append(x[-1])
+                x_en.append(unaided[keep])
                 y_en.append(y[-1])
     relevance = rk.fit_relevance(np.vstack(x), np.hstack(y))
-    # Without concepts, sentence vectors lead, which are English by default.
+    # Where the taxonomy knows nothing its lexicon doesn't either; sentence vectors lead, which are English by default.
     text = rk.fit_relevance(np.vstack(x_en)[:, 1:], np.hstack(y_en))[:-1]
     text /= text.sum()
     print("relevance", relevance, "text", text)
@@ -348,6 +358,7 @@ def sample_lab(ranker: rk.Ranker, encoder: Encoder, home: Path):  # type: ignore
     """(features, grades) of the sample lab's projects, per calibration; people without a judgement are no match."""
     data = read_workspace(Workspace(home)).require()
     taxonomy = workspace_taxonomy(Workspace(home), data)
+    encoder = GlossedEncoder(encoder, Lexicon.of(taxonomy))
     model, levels = fit_concepts(taxonomy, encoder), fit_levels(taxonomy, encoder)
     matcher = Matcher.fit(data.profiles, taxonomy, encoder, model, levels, ranker)
     shown = {p["id"]: i for i, p in enumerate(matcher.people)}

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from skillmatch import retrieval
 from skillmatch.encoders import HashingEncoder
 from skillmatch.errors import DamagedModelError
 from skillmatch.retrieval import (
@@ -344,6 +345,24 @@ def test_dense_is_a_matrix_product(n_items, n_features, seed):
 
     index = invert(sparse(items), sparse(items).values, n_features)
     assert np.allclose(index.dense(sparse(queries)), queries @ items.T, atol=1e-5)
+
+
+@given(st.integers(0, 12), st.integers(1, 6), st.integers(1, 8), st.integers(0, 2**32 - 1))
+@quickly
+def test_many_rows_are_added_up_as_few_are_to_the_last_bit(rows, n_items, n_features, seed):
+    rng = np.random.default_rng(seed)
+
+    def sparse(n: int) -> Sparse:
+        matrix = (rng.standard_normal((n, n_features)) * (rng.random((n, n_features)) < 0.6)).astype(np.float32)
+        row, column = np.nonzero(matrix)
+        return Sparse(np.searchsorted(row, np.arange(n + 1)), column.astype(np.int32), matrix[row, column])
+
+    items, queries = sparse(n_items), sparse(rows)
+    index = invert(items, items.values, n_features)
+    with pytest.MonkeyPatch.context() as patch:
+        few = index.dense(queries)
+        patch.setattr(retrieval, "WORTH_SCIPY", 0)
+        assert np.array_equal(index.dense(queries), few)
 
 
 def test_postings_come_back_from_disk(tmp_path):

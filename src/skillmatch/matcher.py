@@ -28,7 +28,10 @@ from .retrieval import Floats, Ints, ItemIndex, Postings, Sparse, load_array
 from .runtime import Workspace, find_workspace
 from .store import Store
 from .taxonomy import LEVEL_WORTH, ConceptModel, LevelModel, NeedBatch, Taxonomy, concept_rows
+from .taxonomy.lexicon import GlossedEncoder, Lexicon
 
+#: In a version: the French words that its encoder reads by a lexicon, where it needs one.
+LEXICON = "lexicon.json"
 NOBODY = UsageError(
     "There is nobody to match: no profile, or none whose consent allows it.",
     "Add profiles to data/profiles.csv and run: skillmatch train",
@@ -441,6 +444,8 @@ class Matcher:
         _write_json(folder / "people.json", list(self.people))
         _write_json(folder / "concepts.json", [list(c) for c in self.concepts])
         _write_json(folder / "ranker.json", self.ranker.as_dict())
+        if isinstance(self.encoder, GlossedEncoder):
+            self.encoder.lexicon.save(folder / LEXICON)
 
     @classmethod
     def load(cls, folder: Path, version: str, encoder: Encoder) -> Matcher:
@@ -462,6 +467,8 @@ class Matcher:
                 "near_values",
             )
         }
+        if (folder / LEXICON).is_file():
+            encoder = GlossedEncoder(encoder, Lexicon.load(folder / LEXICON))
         people = tuple(_read_json(folder / "people.json"))
         concepts = tuple((i, en, fr, other) for i, en, fr, other in _read_json(folder / "concepts.json"))
         n_items = len(get["items_owner"])

@@ -39,6 +39,8 @@ TEXTS_AT_ONCE = 20_000
 FEWEST_ROWS, MOST_ROWS = 1024, 16384
 #: From this many items on, work is spread over the cores; below, starting threads costs more than it brings.
 WORTH_THREADS = 50_000
+#: From this many rows on, importing SciPy costs less than it brings: in training, never for a question.
+WORTH_SCIPY = 256
 
 _APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'", "´": "'", "′": "'"})
 _DASHES = str.maketrans(dict.fromkeys("‐‑‒–—―−", "-"))
@@ -236,10 +238,24 @@ class Postings:
 
     def dense(self, rows: Sparse) -> Floats:
         """Dot products of each row with each item, shape (rows, items); ``rows`` hold positions, not hashes."""
+        if rows.rows >= WORTH_SCIPY:
+            return self._dense_of_many(rows)
         out = np.zeros((rows.rows, self.n_items), dtype=np.float32)
         for q in range(rows.rows):
             span = slice(rows.indptr[q], rows.indptr[q + 1])
             out[q] = self.sums(rows.indices[span], rows.values[span])
+        return out
+
+    def _dense_of_many(self, rows: Sparse) -> Floats:
+        """The same to the last bit, as SciPy adds in the same order; three times as fast, once it is imported."""
+        from scipy.sparse import csr_matrix
+
+        shape = (len(self.indptr) - 1, self.n_items)
+        lists = csr_matrix((self.weights.astype(np.float64), self.items, self.indptr), shape=shape)
+        many = csr_matrix((rows.values.astype(np.float64), rows.indices, rows.indptr), shape=(rows.rows, shape[0]))
+        out = np.empty((rows.rows, self.n_items), dtype=np.float32)
+        for start in range(0, rows.rows, 64):
+            out[start : start + 64] = (many[start : start + 64] @ lists).toarray()
         return out
 
     def shares(self, rows: Sparse, q: int) -> Floats:

@@ -42,8 +42,12 @@ EXPORT_FORMAT = 1
 class Encoder(Protocol):
     """What the rest of the package knows of an encoder."""
 
-    fingerprint: str
     dim: int
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with anything that changes a vector."""
+        ...
 
     def encode(self, texts: Sequence[str], kind: Kind = "passage", progress: Progress | None = None) -> Vectors:
         """Unit vectors, float32, shape (len(texts), dim), in the order of ``texts``."""

@@ -17,6 +17,8 @@ from ..records import Suggestion
 from ..sources import safe_cell
 from .content import Labels, Result, Table, answer, clean_lines
 from .data import Rows, gap_rows, plain, rows_of, sort_out, to_json, to_jsonl
+from .plan_sheets import plan_sheets
+from .plans import Planned
 from .tables import overview, table_of
 
 FORMATS = ("table", "json", "jsonl", "csv", "markdown", "html")
@@ -108,6 +110,10 @@ def _markdown(result: Result, lang: str, labels: Labels) -> str:
 def _html(result: Result, lang: str, labels: Labels) -> str:
     from . import html
 
+    if isinstance(result, Planned):
+        from .plan_page import plan_page
+
+        return plan_page(result, lang)
     if isinstance(result, Suggestion):
         return html.answer_page(answer(result, lang, labels), lang)
     answers = [answer(s, lang, labels) for s in sort_out(result)[0] or ()]
@@ -219,7 +225,11 @@ def _xlsx(result: Result) -> bytes:
     book = Workbook()
     book.remove(book.active)
     suggestions, _ = sort_out(result)
-    _sheet(book, "data" if suggestions is None else "matches", rows_of(result))
+    sheets = plan_sheets(result) if isinstance(result, Planned) else []
+    for name, rows in sheets:
+        _sheet(book, name, rows)
+    if not sheets:
+        _sheet(book, "data" if suggestions is None else "matches", rows_of(result))
     if suggestions is not None:
         _sheet(book, "gaps", gap_rows(suggestions))
     out = io.BytesIO()

@@ -20,6 +20,18 @@ _TOPIC = 60
 # --- the objects of the contract ------------------------------------------------------------------------
 
 
+class Planned(dict[str, Any]):
+    """The ``skillmatch.assignment/1`` object; with it, what pictures and sheets show and the contract does not hold.
+
+    ``demands`` by project, ``people``: everybody by id, whether they have a project or not.
+    """
+
+    def __init__(self, entry: Entry, demands: Mapping[str, Demand], people: Mapping[str, Person]) -> None:
+        super().__init__(entry)
+        self.demands = demands
+        self.people = people
+
+
 def assignment_dict(
     found: Assignment,
     model: str,
@@ -27,9 +39,9 @@ def assignment_dict(
     demands: Mapping[str, Demand],
     people: Mapping[str, Person],
     labels: Labels,
-) -> dict[str, Any]:
+) -> Planned:
     """The ``skillmatch.assignment/1`` object. ``projects`` as understood; everything by id."""
-    return {
+    entry = {
         "schema": "skillmatch.assignment/1",
         "model": model,
         "projects": [_project_dict(t, projects[t.project], demands[t.project], people) for t in found.teams],
@@ -43,6 +55,7 @@ def assignment_dict(
         "prices": [{"rule": p.rule, "share": p.share, "exact": p.exact} for p in found.prices],
         "infeasible": [shortfall_dict(s, projects[s.project], labels) for s in found.infeasible],
     }
+    return Planned(entry, demands, people)
 
 
 def _project_dict(team: Team, project: Project, demand: Demand, people: Mapping[str, Person]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from .._version import __version__
 from ..encoders import CachedEncoder, Encoder
 from ..errors import DamagedModelError, ModelError
 from .concepts import Taxonomy
+from .lexicon import plain
 from .linking import FORMAT, Counted, LabelIndex
 from .merging import Merged, import_digests, merge, read_imports
 
@@ -46,7 +47,7 @@ def label_index(
     ``own``: the shipped and the lab's own concepts; ``encoder``: that of the current version. Raises ``ModelError``
     where it has to be written and can't be.
     """
-    cache = models / "cache"
+    cache, encoder = models / "cache", plain(encoder)
     folder = cache / f"{_NAME}{_key(import_digests(data), own, encoder)}"
     try:
         if folder.is_dir():

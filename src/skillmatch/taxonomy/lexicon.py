@@ -8,17 +8,20 @@ meaning, its letters or its words.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import retrieval
+from ..encoders import Encoder, Kind, Progress, Vectors, unit
 from ..errors import DamagedModelError
 from .concepts import Concept, Taxonomy
 
@@ -81,17 +84,24 @@ class Lexicon:
 
         English texts keep their words. A French word that was never seen stays as it is: often a cognate, or a name.
         """
+        return self.read(text)[0]
+
+    def read(self, text: str) -> tuple[str, float]:
+        """The gloss of a text, and the share of its words, 0 to 1, that were French and have another one in English."""
         raw = retrieval.raw_tokens(text)
         lean = [self._leaning(written, word) for written, word in raw]
         out: list[str] = []
+        replaced = carrying = 0
         for i, (_, word) in enumerate(raw):
             if word in retrieval.STOPWORDS:
                 continue
             beside = sum(lean[max(i - _NEIGHBOURS, 0) : i]) + sum(lean[i + 1 : i + 1 + _NEIGHBOURS])
             english = self._english(word) if lean[i] + _NEIGHBOUR_SHARE * beside > 0 else word
+            replaced += english != word
+            carrying += 1
             if not out or out[-1] != english:  # "pare-feu": both halves say firewall
                 out.append(english)
-        return " ".join(out)
+        return " ".join(out), replaced / max(carrying, 1)
 
     def _leaning(self, written: str, word: str) -> float:
         known = self.leaning.get(word)
@@ -105,8 +115,15 @@ class Lexicon:
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
+        path.write_text(self._json(), "utf-8")
+
+    def digest(self) -> str:
+        """Eight hex digits that change with any word."""
+        return hashlib.blake2b(self._json().encode(), digest_size=4).hexdigest()
+
+    def _json(self) -> str:
         data = {"words": self.words, "stems": self.stems, "leaning": self.leaning}
-        path.write_text(json.dumps(data, ensure_ascii=False, sort_keys=True), "utf-8")
+        return json.dumps(data, ensure_ascii=False, sort_keys=True)
 
     @classmethod
     def load(cls, path: Path) -> Lexicon:
@@ -115,6 +132,56 @@ class Lexicon:
             return cls(data["words"], data["stems"], data["leaning"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DamagedModelError(f"{path} can't be read ({error}).", "Run: skillmatch train") from error
+
+
+#: The most that a gloss counts in the vector of a text, however French it is.
+_GLOSS_SHARE = 0.5
+#: An encoder that finds the English twin of so many French labels first needs no gloss.
+_KNOWS_FRENCH = 0.75
+
+
+class GlossedEncoder:
+    """An encoder that learned English, and reads French word by word beside: the vector of a text is drawn towards that
+    of its gloss, by the share of its words that were French, half way at most. English texts keep their vectors.
+
+    ``inner`` is the encoder itself. The fingerprint is of both, so that what was computed with another lexicon is told.
+    """
+
+    def __init__(self, inner: Encoder, lexicon: Lexicon) -> None:
+        self.inner, self.lexicon, self.dim = inner, lexicon, inner.dim
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of both. A moment's work that answering never needs."""
+        return f"{self.inner.fingerprint}+{self.lexicon.digest()}"
+
+    def encode(self, texts: Sequence[str], kind: Kind = "passage", progress: Progress | None = None) -> Vectors:
+        vectors = self.inner.encode(texts, kind, progress)
+        read = [self.lexicon.read(text) for text in texts]
+        rows = [i for i, (gloss, share) in enumerate(read) if share and gloss]
+        if not rows:
+            return vectors
+        share = np.array([_GLOSS_SHARE * min(2 * read[i][1], 1) for i in rows], dtype=np.float32)[:, None]
+        glosses = self.inner.encode([read[i][0] for i in rows], kind)
+        out = vectors.copy()
+        out[rows] = unit((1 - share) * vectors[rows] + share * glosses)
+        return out
+
+
+def plain(encoder: Encoder) -> Encoder:
+    """The encoder without its lexicon, if it has one."""
+    return encoder.inner if isinstance(encoder, GlossedEncoder) else encoder
+
+
+def reading_french(encoder: Encoder, taxonomy: Taxonomy, lexicon: Lexicon) -> Encoder:
+    """The encoder with the lexicon beside it; as it is where it finds most English labels by the French ones."""
+    labels = [(c.label_fr, c.label_en) for c in taxonomy.concepts if c.label_fr and c.label_en]
+    if labels:
+        french, english = (encoder.encode([pair[k] for pair in labels]) for k in (0, 1))
+        found = ((french @ english.T).argmax(axis=1) == np.arange(len(labels))).mean()
+        if found >= _KNOWS_FRENCH:
+            return encoder
+    return GlossedEncoder(encoder, lexicon)
 
 
 def content_words(text: str) -> list[str]:

@@ -26,7 +26,7 @@ from ..retrieval import Floats, Ints, Postings, load_array
 from .classify import ConceptModel
 from .concepts import Concept, Taxonomy
 from .imports import label_forms
-from .lexicon import Lexicon, content_words
+from .lexicon import Lexicon, content_words, plain
 from .merging import Merged
 
 #: What a text and an entry are compared by; every value is between 0 and 1, or a cosine.
@@ -387,11 +387,13 @@ class LabelIndex:
         for start in range(0, len(views), _BLOCK):
             block = views[start : start + _BLOCK]
             place = {t: i for i, t in enumerate(dict.fromkeys(t for v in block for t in (v.text, v.gloss, *v.windows)))}
-            vectors = encoder.encode(list(place), "query")
+            # Glosses are features of their own here; only the classifier learned from vectors that hold them.
+            vectors = plain(encoder).encode(list(place), "query")
             whole = vectors[[place[v.text] for v in block]]
             known = np.zeros((len(block), len(self.entries)), dtype=np.float32)
             if model is not None:
-                known[:, column >= 0] = model.probabilities([v.text for v in block], whole)[:, column[column >= 0]]
+                read = whole if plain(encoder) is encoder else encoder.encode([v.text for v in block], "query")
+                known[:, column >= 0] = model.probabilities([v.text for v in block], read)[:, column[column >= 0]]
             letters, words, covered = self._postings(block)
             for i, view in enumerate(block):
                 one, several = ([place[w] for w in view.windows if (" " in w) == many] for many in (False, True))

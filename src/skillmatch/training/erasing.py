@@ -28,6 +28,7 @@ from ..sources.removing import without_person
 from ..store import Store, beside, replace_file
 from ..taxonomy import examples
 from ..taxonomy.known import everything
+from ..taxonomy.lexicon import Lexicon
 from .learning import PIPELINE_FILE, Folds
 from .running import _smoke, workspace_taxonomy
 
@@ -262,7 +263,10 @@ def _texts_that_stay(workspace: Workspace, store: Store, dataset: Dataset, wante
         merged = everything(workspace.data, taxonomy)
     except SkillmatchError:  # wrong rows of skills: their vectors are made again
         return
-    yield from examples(taxonomy).text
+    # What the encoder read of them word by word is made again where it is missed, except for the taxonomy's many.
+    lexicon = Lexicon.of(taxonomy)
+    for text in examples(taxonomy).text:
+        yield from (text, lexicon.gloss(text))
     for concept in merged.taxonomy.concepts:
         yield from concept.wordings()
     for twins in merged.twins.values():

@@ -18,7 +18,7 @@ import numpy as np
 
 from .. import feedback
 from .._version import __version__
-from ..encoders import HASHING, CachedEncoder, Encoder, adapt_encoder, resolve_encoder
+from ..encoders import HASHING, CachedEncoder, Encoder, HashingEncoder, adapt_encoder, resolve_encoder
 from ..errors import DamagedModelError, ModelError, UsageError
 from ..matcher import NOBODY, Matcher, Options, load
 from ..runtime import Settings, Workspace, cores
@@ -37,6 +37,7 @@ from ..taxonomy import (
     twins,
 )
 from ..taxonomy.known import everything, label_index
+from ..taxonomy.lexicon import GlossedEncoder, Lexicon, reading_french
 from .learning import PIPELINE_FILE, Fitted, Folds, fit_to_judgements, judged_projects, save_pipeline
 from .moved import Moved, moved
 from .rivals import Rival, Verdict, duel, rival_of
@@ -98,21 +99,22 @@ def train(
             shutil.rmtree(workspace.models / "cache", ignore_errors=True)
         (workspace.models / "cache").mkdir(mode=0o750, exist_ok=True)  # it holds vectors of people's sentences
         encoder = _encoder(workspace, settings, merged.taxonomy.concepts if adapt else (), stage)
-        model, levels = concept_models(workspace.models / "cache", taxonomy, encoder, stage)
+        reading = bilingual(workspace.models / "cache", taxonomy, encoder)
+        model, levels = concept_models(workspace.models / "cache", taxonomy, reading, stage)
         if merged.twins:
             model = replace(model, names=NameIndex.build(merged.named(taxonomy)))
         known = encoder.misses
         matcher = Matcher.fit(
             dataset.profiles,
             taxonomy,
-            encoder,
+            reading,
             model,
             levels,
             progress=_counted(stage, "profiles", dataset),
             earlier=None if full else _earlier(workspace, store),
             scratch=workspace.models / "cache",
         )
-        embedded = encoder.misses - known
+        embedded = min(encoder.misses - known, len(matcher.index.owner))  # a gloss is no text of anybody
         answers, _ = feedback.read(workspace.data / "feedback.jsonl")
         judged = judged_projects(matcher, dataset.projects, dataset.judgements, feedback.labels(answers))
         fitted = fit_to_judgements(matcher, judged, int(settings["seed"]))
@@ -246,13 +248,40 @@ def workspace_taxonomy(workspace: Workspace, dataset: Dataset) -> Taxonomy:
     return Taxonomy([*Taxonomy.shipped().concepts, *read_additions(workspace.data / "skills.csv", dataset.skills)])
 
 
+def bilingual(cache: Path, taxonomy: Taxonomy, encoder: Encoder) -> Encoder:
+    """The encoder as it reads profiles and needs: with the taxonomy's lexicon beside it, where it knows no French.
+
+    The lexicon is learned at most once and kept in ``cache``. The hashing encoder, for trials, stays as it is.
+    """
+    if isinstance(getattr(encoder, "inner", encoder), HashingEncoder):
+        return encoder
+    path = cache / f"lexicon-{_key(taxonomy, '')}.json"
+    try:
+        lexicon = Lexicon.load(path)
+    except DamagedModelError:
+        lexicon = Lexicon.of(taxonomy)
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".concepts-", dir=cache) as temporary:
+            lexicon.save(Path(temporary) / path.name)
+            (Path(temporary) / path.name).replace(path)
+    # The labels were among the lessons of an adapted one, so that it would pass any test on them.
+    return GlossedEncoder(encoder, lexicon) if _is_adapted(encoder) else reading_french(encoder, taxonomy, lexicon)
+
+
+def _is_adapted(encoder: Encoder) -> bool:
+    return str(getattr(getattr(encoder, "inner", encoder), "name", "")).startswith("adapted-")
+
+
+def _key(taxonomy: Taxonomy, encoder: str) -> str:
+    text = json.dumps([asdict(c) for c in taxonomy.concepts], sort_keys=True, ensure_ascii=False)
+    return hashlib.blake2b(f"{__version__}\0{encoder}\0{text}".encode(), digest_size=8).hexdigest()
+
+
 def concept_models(
     cache: Path, taxonomy: Taxonomy, encoder: Encoder, stage: Stage = lambda *_: None
 ) -> tuple[ConceptModel, LevelModel]:
     """The classifiers of this taxonomy and encoder, fitted at most once and kept in ``cache``."""
-    text = json.dumps([asdict(c) for c in taxonomy.concepts], sort_keys=True, ensure_ascii=False)
-    key = hashlib.blake2b(f"{__version__}\0{encoder.fingerprint}\0{text}".encode(), digest_size=8).hexdigest()
-    folder = cache / f"concepts-{key}"
+    folder = cache / f"concepts-{_key(taxonomy, encoder.fingerprint)}"
     if folder.is_dir():
         try:
             return ConceptModel.load(folder, len(taxonomy)), LevelModel.load(folder)
@@ -350,9 +379,9 @@ class _Finish:
         return {
             "skillmatch": __version__,
             "libraries": {"numpy": np.__version__, "scikit-learn": sklearn.__version__},
-            "encoder": self.matcher.encoder.fingerprint,
+            "encoder": self.encoder.fingerprint,
             "encoder_name": str(self.settings["encoder"]),
-            "adapted": str(getattr(self.encoder.inner, "name", "")).startswith("adapted-"),
+            "adapted": _is_adapted(self.encoder),
             "seed": int(self.settings["seed"]),
             "people": len(self.matcher.people),
             "items": len(self.matcher.index.owner),
@@ -375,8 +404,8 @@ class _Finish:
 
     def _champion(self, version: str) -> Rival:
         old = load(self.workspace, version)
-        if old.encoder.fingerprint == self.encoder.fingerprint:
-            old = replace(old, encoder=self.encoder)  # the needs are embedded already
+        if old.encoder.fingerprint == self.matcher.encoder.fingerprint:
+            old = replace(old, encoder=self.matcher.encoder)  # the needs are embedded already
         folds = Folds.load(self.store.folder(version))
         seed = int(self.settings["seed"])
         return rival_of(old, folds, self.dataset.projects, self.dataset.judgements, seed)
