@@ -66,15 +66,24 @@ STOPWORDS = frozenset(
 
 def fold(text: str) -> str:
     """Lower case, no accents, one kind of apostrophe, dash and space; ligatures opened."""
+    if text.isascii():
+        return " ".join(text.replace("`", "'").lower().split())
     text = text.translate(_APOSTROPHES).translate(_DASHES).lower()
     text = text.replace("œ", "oe").replace("æ", "ae").replace("ß", "ss")
     decomposed = unicodedata.normalize("NFKD", text).lower()
-    return " ".join("".join(c for c in decomposed if not unicodedata.combining(c)).split())
+    # Marks that combine come after the first 768 characters: most need no looking up.
+    return " ".join("".join([c for c in decomposed if c < "\u0300" or not unicodedata.combining(c)]).split())
 
 
 def tokens(text: str) -> list[str]:
     """The words of a folded text, in order; elisions dropped."""
-    return [_ELISION.sub("", t) for t in _TOKEN.findall(fold(text))]
+    return list(_tokens(text))
+
+
+# Each item is asked for its words by every channel, a block of items at a time.
+@lru_cache(maxsize=8192)
+def _tokens(text: str) -> tuple[str, ...]:
+    return tuple(_ELISION.sub("", t) if "'" in t else t for t in _TOKEN.findall(fold(text)))
 
 
 def raw_tokens(text: str) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -374,11 +375,9 @@ class _Finish:
         )
 
     def _meta(self) -> dict[str, Any]:
-        import sklearn
-
         return {
             "skillmatch": __version__,
-            "libraries": {"numpy": np.__version__, "scikit-learn": sklearn.__version__},
+            "libraries": {"numpy": np.__version__, "scikit-learn": metadata.version("scikit-learn")},
             "encoder": self.encoder.fingerprint,
             "encoder_name": str(self.settings["encoder"]),
             "adapted": _is_adapted(self.encoder),
