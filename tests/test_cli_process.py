@@ -203,6 +203,11 @@ def test_output_that_can_not_be_written(trained_lab):
     assert closed.returncode == 0
 
 
+def _heeds_interrupts() -> None:
+    """Whoever runs the tests in the background has Ctrl-C ignored, and so have their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_interrupted(cli, tmp_path):
     cli("init", tmp_path / "new", cwd=tmp_path)
     started = subprocess.Popen(
@@ -211,6 +216,7 @@ def test_interrupted(cli, tmp_path):
         env=cli_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=_heeds_interrupts,
     )
     assert started.stderr.readline().startswith(b"Learning the taxonomy")
     started.send_signal(signal.SIGINT)

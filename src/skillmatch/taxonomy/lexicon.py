@@ -156,6 +156,7 @@ class GlossedEncoder:
         return f"{self.inner.fingerprint}+{self.lexicon.digest()}"
 
     def encode(self, texts: Sequence[str], kind: Kind = "passage", progress: Progress | None = None) -> Vectors:
+        """Unit vectors, float32, shape (len(texts), dim), in the order of ``texts``."""
         vectors = self.inner.encode(texts, kind, progress)
         read = [self.lexicon.read(text) for text in texts]
         rows = [i for i, (gloss, share) in enumerate(read) if share and gloss]
