@@ -112,6 +112,7 @@ def asked(project: Project) -> str:
 
 def people_baselines(needs: Sequence[str], items: Items, encoder: Encoder) -> dict[str, Matrix]:
     """Plain ways to rank people, name -> scores (needs, people), higher is better."""
+    encoder = plain(encoder)  # as most would use it
     queries = encoder.encode(needs, "query")
     documents = items.documents()
     dense = (queries @ encoder.encode(items.texts).T).astype(np.float64)
