@@ -1,30 +1,57 @@
 """Whatever comes in: never a traceback, never more than ten seconds, never a gigabyte.
 
     python -m benchmarks.fuzz --examples 100000
-    python -m benchmarks.fuzz --atheris -runs=100000      (where atheris is installed)
 
 Fuzzed are the readers of every format, the files that a workspace and a version are made of, and the command line.
-Hypothesis draws the inputs: bytes of any kind, and sound files with parts cut out, doubled, moved and overwritten. What
-is allowed to come back is an answer or an error of ours; everything else is printed with the input that caused it.
+Inputs are bytes of any kind, and sound files with parts cut out, doubled, moved and overwritten: half of them drawn by
+hypothesis, half by atheris, which follows the lines of ours that an input reaches, in a process for each target. Where
+atheris is not installed (`pip install atheris`), hypothesis draws them all. What is allowed to come back is an answer
+or an error of ours; everything else is printed with the input that caused it.
 """
 
 from __future__ import annotations
 
+# ruff: noqa: E402  what is to be followed is imported first
 import argparse
 import contextlib
+import functools
 import io
 import json
 import os
+import re
 import resource
 import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
+
+def _follow_ours() -> None:
+    """Import all of skillmatch such that atheris sees which of its lines run."""
+    import importlib
+    import pkgutil
+
+    import atheris
+
+    with atheris.instrument_imports(include=["skillmatch"]):
+        import skillmatch
+
+        for module in pkgutil.walk_packages(skillmatch.__path__, "skillmatch."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+
+
+if __name__ == "__main__" and "--target" in sys.argv:  # before anything of ours is imported
+    _follow_ours()
+
+import typer.main
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
@@ -49,6 +76,8 @@ from skillmatch.training import Folds
 
 #: Seconds, and bytes of memory, that no input may take.
 SLOWEST, LARGEST = 10.0, 1 << 30
+#: Where files are written for a moment: what is synced there is synced at once.
+_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None
 
 _PROFILES = (
     "id;nom;labo;métier;compétences;expérience;dispo;consentement;mis à jour\n"
@@ -82,6 +111,27 @@ def _xlsx() -> bytes:
         book.active.append(row)
     out = io.BytesIO()
     book.save(out)
+    return out.getvalue()
+
+
+def _ods() -> bytes:
+    names = "".join(f' xmlns:{n}="urn:oasis:names:tc:opendocument:xmlns:{n}:1.0"' for n in ("office", "table", "text"))
+
+    def cell(text: str) -> str:
+        return f'<table:table-cell office:value-type="string"><text:p>{text}</text:p></table:table-cell>'
+
+    lines = (["id", "name", "skills", "collaborators"], ["A", "Zoé", "Ceph:4; Git", "B"], ["B", "", "CUDA", "A;C"])
+    rows = "".join(f"<table:table-row>{''.join(map(cell, line))}</table:table-row>" for line in lines)
+    body = f'<office:body><office:spreadsheet><table:table table:name="a">{rows}</table:table></office:spreadsheet>'
+    kind = "application/vnd.oasis.opendocument.spreadsheet"
+    entry = '<manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>'
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("mimetype", kind)
+        archive.writestr(
+            "content.xml", f"<office:document-content{names}>{body}</office:body></office:document-content>"
+        )
+        archive.writestr("META-INF/manifest.xml", entry)
     return out.getvalue()
 
 
@@ -162,6 +212,10 @@ def _encoder(path: Path) -> object:
     return OnnxEncoder(path.parent)
 
 
+#: Typer builds all commands for every line; once will do.
+_built = functools.cache(typer.main.get_command)
+
+
 def _command(folder: Path, data: bytes) -> object:
     """A command line of known and unknown words, in an empty workspace."""
     argv = [a.replace("/", "_") for a in data.decode("utf-8", "surrogateescape").replace("\0", "_").split("\n")]
@@ -170,7 +224,11 @@ def _command(folder: Path, data: bytes) -> object:
     out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
     stdin, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(b"Ceph\xff"))
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            mock.patch("typer.main.get_command", _built),
+        ):
             code = run([a for a in argv if a != "train"])
     finally:
         sys.stdin = stdin
@@ -194,7 +252,7 @@ TARGETS: dict[str, tuple[Callable[[], bytes], Target]] = {
         _read(".yaml"),
     ),
     ".xlsx": (_xlsx, _read(".xlsx")),
-    ".ods": (_xlsx, _read(".ods")),
+    ".ods": (_ods, _read(".ods")),
     ".parquet": (_parquet, _read(".parquet")),
     "lines": (lambda: b"a need\nanother\n", _file("need.txt", read_lines)),
     "needs": (lambda: b"GPU:3; Ceph:2!; Python", lambda _, data: parse_needs(data.decode("utf-8", "replace"))),
@@ -220,7 +278,7 @@ TARGETS: dict[str, tuple[Callable[[], bytes], Target]] = {
 
 @contextlib.contextmanager
 def _folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=_MEMORY) as name:
         folder = Path(name) / "data"
         folder.mkdir()
         (Path(name) / "skillmatch.toml").write_text('encoder = "hashing"\n')
@@ -297,17 +355,107 @@ def fuzz(examples: int, number: int = 0) -> Counter[str]:
     return seen
 
 
-def _with_atheris(arguments: list[str]) -> None:
+# --- by coverage --------------------------------------------------------------------------------------------------
+
+_ZIPPED = (".xlsx", ".ods")
+#: What a byte-wise mutation finds late.
+_TOKENS = [
+    '"',
+    ";",
+    "\t",
+    "\r\n",
+    "\0",
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    "null",
+    "true",
+    "-1",
+    "1e999",
+    "nan",
+    "&a",
+    "*a",
+    "- ",
+]
+
+
+def guided(target: str, examples: int, number: int, folder: Path) -> int:
+    """That many inputs for one target, drawn by atheris in a process of its own; how many it fed.
+
+    Raises ``AssertionError`` with what it said, where it found anything.
+    """
+    corpus = folder / "corpus"
+    corpus.mkdir(parents=True)
+    for n, sound in enumerate((TARGETS[target][0](), b"", *_samples(target))):
+        (corpus / str(n)).write_bytes(sound)
+    words = _WORDS if target == "command" else _TOKENS
+    escaped = ("".join(f"\\x{byte:02x}" for byte in word.encode()) for word in words)
+    (folder / "words").write_text("".join(f'"{word}"\n' for word in escaped))
+    options = {"runs": examples, "seed": number + 1, "timeout": int(SLOWEST), "rss_limit_mb": LARGEST >> 20}
+    options |= {"max_len": 8192, "artifact_prefix": f"{folder}/", "dict": folder / "words"}
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.fuzz", "--target", target]
+        + [f"-{name}={value}" for name, value in options.items()]
+        + [str(corpus)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    told = re.search(r"Done (\d+) runs", done.stderr)
+    if done.returncode or told is None:
+        causes = [p.read_bytes() for p in sorted(folder.iterdir()) if re.match("crash|timeout|oom|leak", p.name)]
+        raise AssertionError(f"{target} of {causes!r}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+    return int(told[1])
+
+
+def _samples(target: str) -> list[bytes]:
+    """More to begin with: command lines that reach each command."""
+    if target != "command":
+        return []
+    lines = ("batch\nneeds.txt", "profiles\nforget\nA\n--yes", "feedback\nadd\nP1\nA\naccepted", "models\ndiff\nv1")
+    return [line.encode() for line in (*lines, "skills\nsearch\nCeph", "doctor", "check", "evaluate", "team\nCeph")]
+
+
+def _feed_by_coverage(target: str, arguments: list[str]) -> None:
+    """Never returns: libFuzzer ends the process."""
     import atheris
 
-    names = sorted(TARGETS)
-
     def feed(data: bytes) -> None:
-        if data:
-            one(names[data[0] % len(names)], data[1:])
+        one(target, data)
 
-    atheris.Setup([sys.argv[0], *arguments], atheris.instrument_func(feed))
+    def mutate(data: bytes, most: int, number: int) -> bytes:
+        """One member of a zip at a time: a flipped byte of the archive itself gets no further than its checksum."""
+        try:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                members = {name: archive.read(name) for name in archive.namelist()}
+        except Exception:
+            members = {}
+        if number % 8 == 0 or not members:
+            return bytes(atheris.Mutate(data, most))
+        name = sorted(members)[number // 8 % len(members)]
+        members[name] = bytes(atheris.Mutate(members[name][:most], most))
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as archive:
+            for other, content in members.items():
+                archive.writestr(other, content)
+        return out.getvalue()[:most]
+
+    more = {"custom_mutator": mutate} if target in _ZIPPED else {}
+    atheris.Setup([sys.argv[0], *arguments], feed, **more)
     atheris.Fuzz()
+
+
+#: Inputs that hypothesis draws before it begins anew with another seed.
+_PART = 5000
+
+
+def _have_atheris() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("atheris") is not None
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -315,18 +463,42 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--examples", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--atheris", action="store_true", help="let atheris draw the inputs; it must be installed")
+    parser.add_argument("--target", choices=sorted(TARGETS), help="atheris draws for this one alone, by its options")
     known, rest = parser.parse_known_args(argv)
-    if known.atheris:
-        _with_atheris(rest)
-        return 0
+    if known.target:
+        _feed_by_coverage(known.target, rest)
+    if rest:
+        parser.error(f"unknown: {' '.join(rest)}")
     start = time.monotonic()
-    seen = fuzz(known.examples, known.seed)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(f"{sum(seen.values())} inputs in {time.monotonic() - start:.0f} s, at most {memory >> 20} MiB, nothing found")
-    for name, count in sorted(seen.items()):
-        print(f"  {name:16} {count}")
-    return int(memory > LARGEST)
+    by_coverage = known.examples // 2 if _have_atheris() else 0
+    seen, found = _by_hypothesis(known.examples - by_coverage, known.seed)
+    print(f"by hypothesis: {sum(seen.values())} inputs in {time.monotonic() - start:.0f} s", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        for n, target in enumerate(sorted(TARGETS) if by_coverage else ()):
+            share = (by_coverage + n) // len(TARGETS)
+            try:
+                seen[target] += guided(target, share, known.seed, Path(name) / str(n))
+            except AssertionError as error:
+                found.append(str(error))
+            print(f"by atheris: {target}, {share} inputs; {time.monotonic() - start:.0f} s in all", flush=True)
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    memory = max(resource.getrusage(kind).ru_maxrss for kind in kinds) * 1024
+    told = "\n\n".join(found) or "nothing found"
+    print(f"{sum(seen.values())} inputs in {time.monotonic() - start:.0f} s, at most {memory >> 20} MiB, {told}")
+    for name_, count in sorted(seen.items()):
+        print(f"  {name_:16} {count}")
+    return int(bool(found) or memory > LARGEST)
+
+
+def _by_hypothesis(examples: int, number: int) -> tuple[Counter[str], list[str]]:
+    """(how many inputs each target got, what was found), in parts: what one part finds does not end the others."""
+    seen, found = Counter[str](), []
+    for part, start in enumerate(range(0, examples, _PART)):
+        try:
+            seen += fuzz(min(_PART, examples - start), number + 1000 * part)
+        except AssertionError as error:
+            found.append(str(error))
+    return seen, found
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+#: Seconds between two rivals: a BLAS library's threads go on spinning for a while after their work is done.
+SETTLE = 0.2
 SOURCE = Path(__file__).parents[1] / "src"
 
 # A process of its own between us and the command: Linux counts what the parent holds in memory to the child's peak.
@@ -66,6 +68,7 @@ def in_turn(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[str,
     out: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
+            time.sleep(SETTLE)
             begin = time.perf_counter()
             work()
             out[name].append(time.perf_counter() - begin)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import toy_world as toy
+from skillmatch.errors import DamagedModelError
 from skillmatch.runtime import Workspace, load_settings
 from skillmatch.taxonomy import Taxonomy, twins
 from skillmatch.training.running import ADAPTED, _encoder
@@ -55,6 +56,14 @@ def test_later_trainings_keep_to_what_the_encoder_learned(tmp_path: Path):
     mark = workspace.models / "encoders" / ADAPTED
     assert json.loads(mark.read_text("utf-8"))["encoder"] == source
     assert _encoder(workspace, settings, (), stage).fingerprint == adapted.fingerprint
+    # What is not as it was learned is refused: weights, or the note of which they are.
+    (folder,) = (workspace.models / "encoders").glob("adapted-*")
+    for path in (mark, folder / "model.safetensors"):
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+        with pytest.raises(DamagedModelError, match=r"adapted\.json"):
+            _encoder(workspace, settings, (), stage)
+        path.write_bytes(whole)
     # Another taxonomy: learned anew, and the copy before goes.
     _encoder(workspace, settings, toy.taxonomy().concepts[:3], stage)
     assert len(list((workspace.models / "encoders").glob("adapted-*"))) == 1

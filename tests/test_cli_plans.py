@@ -250,10 +250,37 @@ def test_a_team_for_a_project(quick, world):
 
 
 def test_a_team_is_asked_for_in_one_way(quick, world):
-    for arguments in (("--size", "2"), ("storage", "--project", "P1e")):
+    (world / "need.txt").write_text("Ceph storage", "utf-8")
+    for arguments in (
+        ("--size", "2"),
+        ("storage", "--project", "P1e"),
+        ("storage", "--file", "need.txt"),
+        ("--project", "P1e", "--file", "-"),
+    ):
         done = quick("team", *arguments, cwd=world)
         assert done.code == 2
         assert "exactly one way" in done.err
+
+
+def test_a_team_for_what_a_file_or_standard_input_says(quick, world):
+    said = "Stockage Ceph à exploiter,\net des sauvegardes"
+    (world / "need.txt").write_text(said, "utf-8")
+    (world / "latin.txt").write_bytes(said.encode("cp1252"))
+    typed = valid(quick("team", said, *JSON, cwd=world).out, "team")
+    assert {m["profile"] for m in typed["members"]} >= {toy.expert("ceph")}
+    for arguments, stdin in (
+        (("--file", "need.txt"), b""),
+        (("--file", "latin.txt"), b""),
+        (("-",), said.encode()),
+        (("--file", "-"), said.encode()),
+    ):
+        done = quick("team", *arguments, *JSON, cwd=world, stdin=stdin)
+        assert done.code == 0, done.err
+        found = valid(done.out, "team")
+        assert (found["members"], found["project"]["needs"]) == (typed["members"], typed["project"]["needs"])
+    for arguments in (("--file", "missing.txt"), ("-",)):
+        done = quick("team", *arguments, *JSON, cwd=world)
+        assert done.code == 2, done.out
 
 
 # --- gaps ---------------------------------------------------------------------------------------------

@@ -621,3 +621,37 @@ def test_what_was_shown_goes_when_its_time_is_over(tmp_path):
     assert [s.project for s in read_shown(log)] == ["now"]
     assert expire(log, 0) == 2
     assert read_shown(log) == []
+
+
+# --- answers that can't be ----------------------------------------------------------------------------
+
+
+def test_an_import_knows_the_workspace(path):
+    """Else an old table brings back the id of somebody who was forgotten."""
+    table = rows(
+        {"project": "P1", "profile": "S01", "answer": "accepted"},
+        {"project": "P9", "profile": "S09", "answer": "accepted"},
+    )
+    known = {"project": {"P1"}, "profile": {"S01"}}
+    with pytest.raises(DataError) as caught:
+        import_rows(path, table, "a.csv", known)
+    told = [(p.row, p.column, p.value) for p in caught.value.problems]
+    assert [(column, value) for _, column, value in told] == [("project", "P9"), ("profile", "S09")]
+    assert len({row for row, _, _ in told}) == 1
+    assert not path.exists()
+    assert len(import_rows(path, table[:1], "a.csv", known)) == 1
+
+
+def test_the_command_refuses_ranks_versions_and_people_that_are_not(quick, lab):
+    file = lab / "data" / "feedback.jsonl"
+    said = quick("feedback", "add", "P01", "S07", "accepted", "--rank", "0", cwd=lab)
+    assert (said.code, "is not a rank" in said.err) == (2, True)
+    said = quick("feedback", "add", "P01", "S07", "accepted", "--model", "v00000000dead", cwd=lab)
+    assert (said.code, "never a version v00000000dead" in said.err) == (2, True)
+    (lab / "answers.csv").write_text("project,profile,answer\nP01,S07,accepted\nP01,S777,accepted\n", "utf-8")
+    said = quick("feedback", "import", "answers.csv", cwd=lab)
+    assert (said.code, "S777" in said.err, "is no profile" in said.err) == (2, True, True)
+    assert not file.exists()
+    version = (lab / "models" / "CURRENT").read_text("utf-8").strip()
+    assert quick("feedback", "add", "P01", "S07", "accepted", "--rank", "1", "--model", version, cwd=lab).code == 0
+    assert json.loads(file.read_text("utf-8"))["rank"] == 1

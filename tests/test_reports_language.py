@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import string
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from jinja2 import Environment, nodes
 
 import skillmatch
 from skillmatch.errors import UsageError
@@ -55,7 +57,18 @@ def msgids() -> dict[str, str]:
             if isinstance(node, ast.Call):
                 for text in _messages(node, shown=path.relative_to(SOURCE).parts[0] in ("reports", "cli", "cli.py")):
                     found.setdefault(text, f"{path.relative_to(SOURCE)}:{node.lineno}")
+    for text, where in template_messages():
+        found.setdefault(text, where)
     return found
+
+
+def template_messages() -> Iterator[tuple[str, str]]:
+    """(message, where) of every ``_("...")`` in a template of a page."""
+    for path in sorted((SOURCE / "reports" / "templates").iterdir()):
+        for call in Environment(autoescape=True).parse(path.read_text("utf-8")).find_all(nodes.Call):
+            if getattr(call.node, "name", "") == "_":
+                assert isinstance(call.args[0], nodes.Const), f"{path.name}:{call.lineno}"
+                yield call.args[0].value, f"{path.name}:{call.lineno}"
 
 
 def _messages(call: ast.Call, shown: bool) -> list[str]:
@@ -97,6 +110,7 @@ def test_french_holds_nothing_that_is_never_said() -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     said |= {text.replace("_", " ") for text in said}  # columns are shown that way
+    said |= {text for text, _ in template_messages()}
     assert set(catalogue("fr")) - said - {""} == set()
 
 

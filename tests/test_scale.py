@@ -22,7 +22,7 @@ from skillmatch.encoders import CachedEncoder, HashingEncoder, models
 from skillmatch.matcher import Matcher, Options
 from skillmatch.ranking import WORTH_FLOOR, SkillTable, score_pairs
 from skillmatch.records import Evidence, Profile, Project
-from skillmatch.runtime import load_settings
+from skillmatch.runtime import in_threads, load_settings
 from skillmatch.store import Store
 from skillmatch.taxonomy import TOP_CONCEPTS, LevelModel, classify, reading
 from skillmatch.taxonomy.reading import Earlier, read_texts
@@ -381,7 +381,8 @@ def test_batches_hold_every_text_once_and_few_tokens(lengths):
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_several_at_once_come_back_in_order(threads):
-    assert list(models._several(lambda n: n * n, range(50), threads)) == [n * n for n in range(50)]
+    for count in (50, 500):  # plain threads, then joblib's
+        assert list(in_threads(lambda n: n * n, range(count), threads)) == [n * n for n in range(count)]
     done: list[int] = []
 
     def fail(n: int) -> int:
@@ -391,7 +392,7 @@ def test_several_at_once_come_back_in_order(threads):
         return n
 
     with pytest.raises(ValueError, match="no"):
-        list(models._several(fail, range(10_000), threads))
+        list(in_threads(fail, range(10_000), threads))
     assert len(done) < 10_000
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import skillmatch
 from skillmatch.errors import DamagedModelError, FormatError, ModelError, NoModelError, UsageError
-from skillmatch.store import FORMAT, MANIFEST, Store, append_json, replace_file
+from skillmatch.store import FORMAT, MANIFEST, Store, append_json, check_cache, replace_file, seal_cache
 
 SOURCE = Path(skillmatch.__file__).parents[1]
 
@@ -411,6 +411,56 @@ def test_junk_in_history_is_shown_not_lost(store, junk):
     store.record({"event": "trained", "version": "v1"})
     assert path.read_bytes().startswith(junk + b"\n")
     assert [e["event"] for e in store.history()] == ["unreadable", "trained"]
+
+
+def test_an_altered_line_is_not_believed(store):
+    for n in range(3):
+        store.record({"event": "trained", "version": f"v{n}", "why": "é"})
+    path = store.models / "history.jsonl"
+    whole, before = path.read_bytes(), store.history()
+    assert all("crc32" not in event for event in before)
+    chance = random.Random(4)
+    for _ in range(200):
+        place = chance.randrange(len(whole))
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ chance.randrange(1, 256)]) + whole[place + 1 :])
+        for event in store.history():  # it may have more, where the name of its checksum was flipped
+            assert event["event"] == "unreadable" or any(known.items() <= event.items() for known in before)
+    older = b'{"event": "trained", "version": "v9", "time": "2026-01-01T00:00:00Z", "why": "before checksums"}\n'
+    path.write_bytes(older + whole)
+    assert [e["version"] for e in store.history()] == ["v9", "v0", "v1", "v2"]
+
+
+def test_current_is_an_id_and_a_newline(store):
+    version = build(store)
+    store.promote(version, "x")
+    for text in (version, f"{version}\r\n"):
+        (store.models / "CURRENT").write_bytes(text.encode())
+        assert store.current() == version
+    for end in range(256):
+        if chr(end) not in "\r\n":
+            (store.models / "CURRENT").write_bytes(version.encode() + bytes([end]))
+            if chr(end) in "abcdefghijklmnopqrstuvwxyz0123456789-":
+                assert store.current() != version
+            else:
+                with pytest.raises(DamagedModelError):
+                    store.current()
+
+
+def test_a_sealed_folder_is_known_again(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b.npy").write_bytes(b"numbers")
+    seal_cache(tmp_path / "a")
+    check_cache(tmp_path / "a")
+    for change in (
+        lambda: (tmp_path / "a" / "b.npy").write_bytes(b"numbels"),
+        lambda: (tmp_path / "a" / "more").touch(),
+        lambda: (tmp_path / "a" / "more").unlink() or (tmp_path / "a" / "b.npy").unlink(),
+        lambda: (tmp_path / "a" / "digests.json").write_text("[]"),
+        lambda: (tmp_path / "a" / "digests.json").unlink(),
+    ):
+        change()
+        with pytest.raises(DamagedModelError, match="not as it was written"):
+            check_cache(tmp_path / "a")
 
 
 def test_text_of_any_kind_survives_in_a_line(store):
@@ -819,6 +869,12 @@ def test_an_error_of_the_callers_own_files_is_left_to_the_caller(store, tmp_path
         (tmp_path / "my data").read_bytes()
     with pytest.raises(ModelError, match="nowhere"), store.writing() as draft:
         (draft.path / "nowhere" / "a").write_text("x")
+
+
+def test_a_short_write_of_numpy_is_a_full_disk(store):
+    with pytest.raises(ModelError, match="No space left on device") as caught, store.writing():
+        raise OSError("3054668 requested and 2690016 written")
+    assert "Free some space" in caught.value.hint
 
 
 def test_append_of_nothing_makes_nothing(tmp_path):

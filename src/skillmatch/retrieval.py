@@ -14,8 +14,10 @@ import os
 import re
 import threading
 import unicodedata
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -225,6 +227,20 @@ class Postings:
     weights: NDArray[np.float32]
     idf: Floats  # of each feature
     n_items: int
+    beside: int = 0  # items of the whole index that are not in this part of it
+
+    def part(self, items: slice) -> Postings:
+        """These items alone, counted from 0; each is weighted as in the whole."""
+        kept = np.flatnonzero((self.items >= items.start) & (self.items < items.stop))
+        n_items = items.stop - items.start
+        return replace(
+            self,
+            indptr=np.searchsorted(kept, self.indptr),
+            items=self.items[kept] - np.int32(items.start),
+            weights=self.weights[kept],
+            n_items=n_items,
+            beside=self.beside + self.n_items - n_items,
+        )
 
     def query(self, rows: Sparse, weight: str) -> list[tuple[NDArray[np.int32], Floats]]:
         """Per query row the items touched and their scores. ``weight``: ``"cosine"`` or ``"idf"``."""
@@ -236,7 +252,7 @@ class Postings:
                 values = 1 + np.log(rows.values[span])
                 own = values[known] * self.idf[place]
                 # Features unseen in the index count in the query's length: an unknown word lowers the cosine.
-                unseen = values[~known] * float(np.log(1 + self.n_items) + 1)
+                unseen = values[~known] * float(np.log(1 + self.n_items + self.beside) + 1)
                 own = own / max(float(np.sqrt((own**2).sum() + (unseen**2).sum())), 1e-12)
             else:
                 own = np.ones(len(place), dtype=np.float32)
@@ -295,7 +311,7 @@ class Postings:
         """What an item holding every word of query ``q`` once would score: the query's whole BM25 weight."""
         codes = rows.indices[rows.indptr[q] : rows.indptr[q + 1]]
         place, known = self._places(codes)
-        unseen = float(np.log(1 + self.n_items * 2 + 1))
+        unseen = float(np.log(1 + (self.n_items + self.beside) * 2 + 1))
         return float(self.idf[place].sum()) + unseen * int((~known).sum())
 
     def save(self, folder: Path, name: str) -> None:
@@ -305,7 +321,7 @@ class Postings:
     @classmethod
     def load(cls, folder: Path, name: str, n_items: int) -> Postings:
         parts = {f: load_array(folder / f"{name}_{f}.npy") for f in ("features", "indptr", "items", "weights", "idf")}
-        return cls(n_items=n_items, **parts)
+        return cls(parts["features"], parts["indptr"], parts["items"], parts["weights"], parts["idf"], n_items)
 
 
 def load_array(path: Path) -> NDArray:  # type: ignore[type-arg]
@@ -383,6 +399,11 @@ class ItemIndex:
             raise ValueError("owners must be ascending and name every person")
         return cls(np.ascontiguousarray(vectors, np.float32), owner, word_index(word_stems(texts)), people)
 
+    def part(self, people: slice, items: slice) -> ItemIndex:
+        """These people and their ``items`` alone, counted from 0; every channel's values are those of the whole."""
+        owner = np.asarray(self.owner[items]) - people.start
+        return ItemIndex(self.vectors[items], owner, self.words.part(items), people.stop - people.start)
+
     @cached_property
     def starts(self) -> Ints:
         """Where each person's items begin."""
@@ -437,7 +458,7 @@ class ItemIndex:
 
 def on_cores(work: Callable[[int], object], tasks: Sequence[int], size: int) -> None:
     """Do ``work`` on each task, on every core where ``size`` numbers are worth it. Tasks must not share results."""
-    threads = min(_cores(), len(tasks)) if size >= WORTH_THREADS else 1
+    threads = min(_cores(), len(tasks)) if size >= WORTH_THREADS and not _ALONE.get() else 1
     left = iter(tasks)
     failed: list[BaseException] = []
 
@@ -460,6 +481,20 @@ def on_cores(work: Callable[[int], object], tasks: Sequence[int], size: int) -> 
         helper.join()
     if failed:
         raise failed[0]
+
+
+#: Whether what runs now has been given one core.
+_ALONE: ContextVar[bool] = ContextVar("alone", default=False)
+
+
+@contextmanager
+def on_one_core() -> Iterator[None]:
+    """Within, in this thread, ``on_cores`` keeps to one: the others were given other work."""
+    before = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(before)
 
 
 @lru_cache(maxsize=1)

@@ -164,7 +164,8 @@ def assign_all(
     rules = _rules(session, field, chosen, plan, pairs)
     field = thinned(field, rules.forced)
     found = assign(field.workers, list(field.demands.values()), rules)
-    told = assignment_dict(found, matcher.version, field.projects, field.demands, field.people, matcher.labels)
+    room = {w.id: w.capacity for w in field.workers}
+    told = assignment_dict(found, matcher.version, field.projects, field.demands, field.people, matcher.labels, room)
     session.emit(told, kind, out, labels=matcher.labels)
     leave_if_broken(session, found.infeasible)
 

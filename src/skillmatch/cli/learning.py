@@ -42,8 +42,10 @@ def train(
     adapt: Annotated[
         bool, typer.Option("--adapt", help="First teach the encoder French by the taxonomy: minutes, once.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything, write no version.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything, write nothing.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Use the new version even if it is worse.")] = False,
+    backend: options.Backend = options.Engine.local,
+    scheduler: options.Scheduler = None,
 ) -> None:
     """Learn from the data; use the new version unless it is worse.
 
@@ -57,9 +59,16 @@ def train(
     session.flags["encoder"] = encoder
     settings = session.settings
     session.detail("Encoder: {name} ({source})", name=settings["encoder"], source=settings.sources["encoder"])
-    with session.progress(lines=True) as stage:
+    with options.workers(session, backend, scheduler) as workers, session.progress(lines=True) as stage:
         report = training.train(
-            session.workspace, session.settings, full=full, adapt=adapt, dry_run=dry_run, force=force, stage=stage
+            session.workspace,
+            session.settings,
+            full=full,
+            adapt=adapt,
+            dry_run=dry_run,
+            force=force,
+            stage=stage,
+            backend=workers,
         )
     tables = [_report_table(session, report)]
     if report.moved is not None:

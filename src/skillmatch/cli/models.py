@@ -21,6 +21,8 @@ Version = Annotated[str, typer.Argument(metavar="ID", help="The version's id.", 
 
 #: Ids that a cell names; the others are counted.
 _NAMED = 8
+#: Rows that a table lists; the others are counted.
+_LISTED = 10
 
 
 def register(app: typer.Typer) -> None:
@@ -204,8 +206,10 @@ def moved_tables(session: Session, moved: Moved) -> tuple[Table, ...]:
     tables = [Table(title, ("what", "count", "ids"), tuple(rows))]
     if moved.firsts:
         none = session.tr("nobody")
-        firsts = tuple((f.project, f.before or none, f.after or none) for f in moved.firsts)
-        tables.append(Table("Another person first", ("project", "before", "after"), firsts))
+        firsts = tuple((f.project, f.before or none, f.after or none) for f in moved.firsts[:_LISTED])
+        more = len(moved.firsts) - len(firsts)
+        notes = (session.tr("and {count} more; models diff --format json lists all.", count=more),) if more else ()
+        tables.append(Table("Another person first", ("project", "before", "after"), firsts, notes))
     if moved.farthest:
         columns = ("project", "profile", "rank before", "rank after", "because of", "raw score")
         moves = tuple(

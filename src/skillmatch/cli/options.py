@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from ..matcher import Options
+    from ..runtime import Backend as Workers
     from .session import Session
 
 #: Projects a person, where nobody says.
@@ -145,6 +149,48 @@ Pairs = Annotated[
 NewLinks = Annotated[
     bool, typer.Option("--new-links", help="Prefer people with no link to the project's lab yet, not those with one.")
 ]
+
+
+class Engine(StrEnum):
+    """Where the work is done."""
+
+    local = "local"
+    dask = "dask"
+
+
+Backend = Annotated[
+    Engine,
+    typer.Option(metavar="local|dask", help="Work on this machine, or spread over the workers of a Dask scheduler."),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="With --backend dask: where it is, as tls://host:8786.", show_default=False),
+]
+
+
+@contextmanager
+def workers(session: Session, backend: Engine, scheduler: str | None) -> Iterator[Workers | None]:
+    """The workers that were asked for, checked before any work; None for this machine."""
+    if backend is Engine.local:
+        if scheduler is not None:
+            raise UsageError("--scheduler goes with --backend dask.", "Add --backend dask, or leave it out.")
+        yield None
+        return
+    if not (scheduler or "").strip():
+        raise UsageError(
+            "--backend dask needs the address of a scheduler.", "Add it, as: --scheduler tcp://127.0.0.1:8786"
+        )
+    from ..runtime import connected, travels_openly
+
+    with connected(str(scheduler).strip()) as found:
+        session.say("{slots} slots for tasks at {scheduler}", slots=found.slots, scheduler=found.scheduler)
+        if travels_openly(found.scheduler):
+            session.say(
+                "Note: what people wrote travels to {scheduler} unencrypted, and whoever reaches it can run programs "
+                "as you. Use tls://, or stay on one computer.",
+                scheduler=found.scheduler,
+            )
+        yield found
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
 def show(ctx: typer.Context, profile: ProfileId, fmt: options.Format = None, out: options.Out = None) -> None:
     """Show everything that is held on one person.
 
-    The profile, what the version reads from it, judgements, and answers to suggestions.
+    The profile, what the version reads from it, which versions hold it, judgements, answers, and suggestions on record.
 
     Example: skillmatch profiles show S07
     """
@@ -68,20 +68,37 @@ def show(ctx: typer.Context, profile: ProfileId, fmt: options.Format = None, out
     matcher = _matcher(session)
     record = next((p for p in dataset.profiles if p.id == profile), None)
     place = next((i for i, p in enumerate(matcher.people) if p["id"] == profile), None) if matcher else None
-    if record is None and place is None:
-        known = {p.id: p.name for p in dataset.profiles}
-        raise UsageError(f"There is no profile '{profile}'.", nearest(profile, known))
+    versions = _versions_with(session, profile)
+    if record is None and not versions:
+        from ..training import require_held
+
+        try:
+            require_held(session.workspace, profile)
+        except UsageError:
+            known = {p.id: p.name for p in dataset.profiles}
+            raise UsageError(f"There is no profile '{profile}'.", nearest(profile, known)) from None
     data = {
         "schema": "skillmatch.held/1",
         "profile": None if record is None else as_data(record),
         "model": matcher.version if matcher else None,
         "in_model": None if matcher is None or place is None else matcher.people[place],
+        "versions": versions,
+        "colleague_of": [p.id for p in dataset.profiles if profile in p.collaborators],
         "items": [] if matcher is None or place is None else list(_items(matcher, place)),
         "judgements": [asdict(j) for j in dataset.judgements if j.profile_id == profile],
         "answers": [a.as_dict() for a in _answers(session) if a.profile == profile],
         "suggestions": _suggestions(session, profile),
     }
     session.emit(Page(tuple(_held_tables(session, data)), data), kind, out)
+
+
+def _versions_with(session: Session, profile: str) -> list[str]:
+    """The versions that hold a person, oldest first."""
+    from ..store import Store
+    from ..training import people_of
+
+    store = Store(session.workspace.models)
+    return [v for v in store.versions() if any(p.get("id") == profile for p in people_of(store, v) or ())]
 
 
 def _suggestions(session: Session, profile: str) -> list[dict[str, Any]]:
@@ -128,6 +145,7 @@ def _held_tables(session: Session, data: Mapping[str, Any]) -> Iterator[Table]:
     record = data["profile"]
     fields = [] if record is None else [(k, v) for k, v in record.items() if k not in ("skills", "evidence")]
     note = () if data["in_model"] else (session.tr("The current version holds nothing on this person."),)
+    fields += [("colleague of", data["colleague_of"]), ("in versions", data["versions"])]
     shown = tuple((session.tr(k.replace("_", " ")), v) for k, v in fields if v not in (None, "", []))
     yield Table("Profile", ("field", "value"), shown, note)
     columns = ("text", "level", "worth", "skill", "source")
@@ -139,12 +157,16 @@ def _held_tables(session: Session, data: Mapping[str, Any]) -> Iterator[Table]:
         yield Table("Judgements", ("project", "grade", "source"), rows)
     if data["answers"]:
         columns = ("time", "project", "answer", "reason", "note")
-        yield Table("Answers", columns, tuple(tuple(a[c] for c in columns) for a in data["answers"]))
-
+        yield Table("Answers", columns, tuple(tuple(_asked(a)[c] for c in columns) for a in data["answers"]))
     if data["suggestions"]:
         columns = ("time", "project", "question", "rank", "model")
         logged = tuple(tuple(s[c] for c in columns) for s in data["suggestions"])
         yield Table("Suggestions on record", columns, logged)
+
+
+def _asked(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer for people: what was typed says more than the id made of it."""
+    return {**answer, "project": answer.get("question") or answer["project"]}
 
 
 def _claims(record: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -243,9 +265,10 @@ def forget(
     Example: skillmatch profiles forget S07 --yes
     """
     from ..reports import Table
-    from ..training import erase
+    from ..training import erase, require_held
 
     session = session_of(ctx)
+    require_held(session.workspace, profile)
     if not yes:
         _ask(session, profile)
     erased = erase(session.workspace, profile)
@@ -346,6 +369,8 @@ def add(
     if not question:
         _require_id("project", project, titles)
     _require_id("profile", profile, {p.id: p.name for p in dataset.profiles})
+    if model is not None:
+        _require_version(session, model)
     kept = feedback.last_shown(log_file(session), feedback.question_id(question) if question else project, profile)
     made = feedback.add(
         _file(session),
@@ -355,7 +380,7 @@ def add(
         reason=reason,
         note=note,
         model=model or (kept.model if kept else _current(session)),
-        rank=rank or (kept.rank(profile) if kept else None),
+        rank=kept.rank(profile) if rank is None and kept else rank,
         question=question,
     )
     about = {"project": question or made.project, "profile": made.profile, "answer": made.answer}
@@ -366,6 +391,19 @@ def add(
 def _require_id(what: str, name: str, known: dict[str, str]) -> None:
     if name not in known:
         raise UsageError(f"There is no {what} '{name}' in this workspace.", nearest(name, known))
+
+
+def _require_version(session: Session, version: str) -> None:
+    """Raises unless there is such a version, or was: an answer to a version that was pruned since still counts."""
+    from ..store import Store
+
+    store = Store(session.workspace.models)
+    known = {*store.versions(), *(str(e["version"]) for e in store.history() if e.get("version"))}
+    if version not in known:
+        raise UsageError(
+            f"There was never a version {version} in this workspace.",
+            "Leave out --model for the current one, or see: skillmatch models list",
+        )
 
 
 def _current(session: Session) -> str:
@@ -387,6 +425,7 @@ def import_(
     """
     from .. import feedback
     from ..reports import Table
+    from ..sources import read_workspace
     from ..sources.cells import column_key
     from ..sources.columns import Kind
     from ..sources.tables import read_table
@@ -398,7 +437,10 @@ def import_(
         said = f"{file} can't be read."
         raise DataError(said, "Mend what is listed, then import it again.", table.problems)
     rows = [(row.number, dict(row.values)) for row in table.rows]
-    added = feedback.import_rows(_file(session), rows, file.name)
+    dataset = read_workspace(session.workspace)
+    known = {"project": {p.id for p in dataset.projects}, "profile": {p.id for p in dataset.profiles}}
+    known["project"] |= {answer.project for answer in _answers(session) if answer.question}
+    added = feedback.import_rows(_file(session), rows, file.name, known)
     about = {"added": len(added), "all": len(rows)}
     said = session.tr("Recorded: {added} of {all} answers; the others were there", **about)
     session.emit(Table(said, (), ()))
@@ -418,5 +460,5 @@ def list_(ctx: typer.Context, fmt: options.Format = None, out: options.Out = Non
     columns: tuple[str, ...] = ("time", "project", "profile", "answer", "reason", "note", "model", "rank", "question")
     if kind in READ_FORMATS:
         columns = columns[:6]
-        rows = [row | {"time": short_time(str(row["time"]))} for row in rows]
+        rows = [_asked(row) | {"time": short_time(str(row["time"]))} for row in rows]
     session.emit(Table("", columns, tuple(tuple(row[c] for c in columns) for row in rows)), kind, out)

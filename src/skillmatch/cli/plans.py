@@ -9,12 +9,12 @@ import typer
 from ..errors import UsageError
 from . import complete, options
 from .assigning import leave_if_broken, links, survey
-from .questions import find_project, workspace_projects
+from .questions import read_question, workspace_projects
 from .session import Session, session_of
 
 if TYPE_CHECKING:
     from ..matcher import Matcher
-    from ..records import Need, Project
+    from ..records import Need
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +29,8 @@ def register(app: typer.Typer) -> None:
 def team(
     ctx: typer.Context,
     text: Annotated[
-        str | None, typer.Argument(metavar="TEXT", help="What is needed, in quotes.", show_default=False)
+        str | None,
+        typer.Argument(metavar="TEXT", help="What is needed, in quotes; - reads standard input.", show_default=False),
     ] = None,
     project: Annotated[
         str | None,
@@ -39,6 +40,10 @@ def team(
             show_default=False,
             autocompletion=complete.projects,
         ),
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A text file instead; - for standard input.", show_default=False),
     ] = None,
     size: Annotated[
         int | None,
@@ -71,12 +76,12 @@ def team(
 
     session = session_of(ctx)
     kind = format_of(out, fmt)
-    if (text is None) == (project is None):
+    if [text, project, file].count(None) != 2:
         raise UsageError(
-            "Say what is needed in exactly one way: a text, or --project.",
+            "Say what is needed in exactly one way: a text, --project or --file.",
             'For example: skillmatch team "Ceph storage and GPU farm" --size 3, or: skillmatch team --project P03',
         )
-    asked: str | Project = find_project(session, project) if project is not None else text or ""
+    asked = read_question(session, text, project, file)
     chosen = options.read_options(
         session,
         top="all",

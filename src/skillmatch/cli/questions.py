@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..matcher import Matcher, Options
     from ..records import Match, Need, Project, Proof, Suggestion
     from ..reports import Table
+    from ..runtime import Backend
 
 #: More text than this is no need; the matcher's own limit is far below.
 _MOST_STDIN = 1 << 20
@@ -86,7 +87,7 @@ def suggest(
 
     session = session_of(ctx)
     kind = format_of(out, fmt)
-    question = _question(session, text, project, file)
+    question = read_question(session, text, project, file)
     chosen = options.read_options(
         session,
         top=top,
@@ -110,7 +111,7 @@ def suggest(
         shown.tell_how_to_answer(session, answer, typed)
 
 
-def _question(session: Session, text: str | None, project: str | None, file: str | None) -> str | Project:
+def read_question(session: Session, text: str | None, project: str | None, file: str | None) -> str | Project:
     """What is asked, from the one place that was named."""
     if [text, project, file].count(None) != 2:
         raise UsageError(
@@ -236,6 +237,8 @@ def batch(
     min_families: options.MinFamilies = None,
     pairs: options.Pairs = None,
     new_links: options.NewLinks = False,
+    backend: options.Backend = options.Engine.local,
+    scheduler: options.Scheduler = None,
     fmt: options.Format = None,
     out: options.Out = None,
 ) -> None:
@@ -247,7 +250,6 @@ def batch(
 
     Example: skillmatch batch data/projects.csv --assign --per-project 3 --max-load 2 --out plan.xlsx
     """
-    from ..matcher import load
     from ..reports import format_of
 
     session = session_of(ctx)
@@ -265,12 +267,30 @@ def batch(
         available_to=available_to,
         min_score=min_score,
     )
-    projects = _projects_of(session, file)
+    with options.workers(session, backend, scheduler) as workers:
+        projects = _projects_of(session, file)
+        matcher = _matcher(session, workers)
+        _check_excluded(session, matcher, chosen)
+        if plan is not None:
+            assign_all(session, matcher, projects, chosen, plan, kind, out)
+        else:
+            _answer_all(session, matcher, projects, chosen, kind, out)
+
+
+def _matcher(session: Session, workers: Backend | None) -> Matcher:
+    from ..matcher import load
+
     matcher = load(session.workspace)
-    _check_excluded(session, matcher, chosen)
-    if plan is not None:
-        assign_all(session, matcher, projects, chosen, plan, kind, out)
-        return
+    if workers is None:
+        return matcher
+    from ..spreading import spread
+
+    return spread(matcher, session.workspace, workers)
+
+
+def _answer_all(
+    session: Session, matcher: Matcher, projects: Sequence[Project], chosen: Options, kind: str, out: Path | None
+) -> None:
     capped = shown.capped_answers(session, matcher, projects, chosen)
     if kind != "jsonl" or capped is not None or int(session.settings["retention"]):
         answers = list(capped if capped is not None else _answers(session, matcher, projects, chosen, bar=True))

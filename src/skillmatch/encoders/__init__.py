@@ -1,7 +1,7 @@
 """Text to unit vectors. One small Protocol; heavy libraries are imported inside the functions that need them.
 
 ``models`` exports any sentence-transformers model as ONNX once and answers with onnxruntime alone, with a cache on
-disk; ``adapting`` teaches a model French.
+disk; ``spreading`` does the same work on other machines; ``adapting`` teaches a model French.
 """
 
 from .adapting import adapt_encoder
@@ -12,6 +12,7 @@ from .models import (
     HASHING,
     WEIGHTS,
     CachedEncoder,
+    Embed,
     Encoder,
     HashingEncoder,
     Kind,
@@ -28,6 +29,7 @@ from .models import (
     unit,
     write_info,
 )
+from .spreading import spread_over
 
 __all__ = [
     "DEFAULT_ENCODER",
@@ -36,6 +38,7 @@ __all__ = [
     "HASHING",
     "WEIGHTS",
     "CachedEncoder",
+    "Embed",
     "Encoder",
     "HashingEncoder",
     "Kind",
@@ -49,6 +52,7 @@ __all__ = [
     "open_encoder",
     "resolve_encoder",
     "source_folder",
+    "spread_over",
     "text_key",
     "unit",
     "write_info",

@@ -23,10 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DamagedModelError, ModelError, UsageError
+from ..runtime import in_threads
 
 Vectors = NDArray[np.float32]
 Kind = Literal["query", "passage"]
 Progress = Callable[[int], None]
+#: Many blocks of texts to the vectors of each, in order; the last argument hears of texts that are done.
+Embed = Callable[[Sequence[Sequence[str]], Kind, Progress], Iterator[Vectors]]
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 DEFAULT_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -34,6 +37,8 @@ HASHING = "hashing"
 WEIGHTS = "weights.bin"
 #: What goes through the encoder at once, per core.
 _BATCH_TOKENS, _BATCH_TEXTS = 256, 32
+#: Texts of a piece of work for the hashing encoder; tokens of one for the others, about a second's.
+_PIECE_TEXTS, _PIECE_TOKENS = 64, 2048
 #: Bump when the exported folder's layout changes; folders of another format are exported anew.
 EXPORT_FORMAT = 1
 
@@ -75,6 +80,11 @@ class HashingEncoder:
         if progress is not None:
             progress(len(texts))
         return unit(out)
+
+    def pieces(self, texts: Sequence[str], kind: Kind = "passage") -> list[NDArray[np.int64]]:
+        """Rows that can be embedded apart, as to ``OnnxEncoder.pieces``."""
+        rows = np.arange(len(texts))
+        return [rows[k : k + _PIECE_TEXTS] for k in range(0, len(rows), _PIECE_TEXTS)]
 
 
 @lru_cache(maxsize=200_000)
@@ -139,10 +149,25 @@ class OnnxEncoder:
             out[rows] = self._session.run(None, {k: feed[k] for k in self._inputs})[0]
             return len(rows)
 
-        for done in _several(embed, _batches(lengths), self._threads):
+        for done in in_threads(embed, _batches(lengths), self._threads):
             if progress is not None:
                 progress(done)
         return unit(out)
+
+    def pieces(self, texts: Sequence[str], kind: Kind = "passage") -> list[NDArray[np.int64]]:
+        """Rows that can be embedded apart: together and in their order they make the batches that ``encode`` makes of
+        all texts, so that the vectors are the same to the last bit."""
+        prompt = self._prompts.get(kind, "")
+        lengths = np.array([len(e.ids) for e in self._tokenizer.encode_batch([prompt + t for t in texts])], np.int64)
+        out: list[list[NDArray[np.int64]]] = []
+        tokens = _PIECE_TOKENS
+        for rows in _batches(lengths):
+            if tokens >= _PIECE_TOKENS:
+                out.append([])
+                tokens = 0
+            out[-1].append(rows)
+            tokens += len(rows) * int(lengths[rows[0]])
+        return [np.concatenate(piece) for piece in out]
 
 
 def _batches(lengths: NDArray[np.int64]) -> list[NDArray[np.int64]]:
@@ -160,29 +185,16 @@ def _batches(lengths: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     return out
 
 
-def _several(work: Callable[[Any], int], tasks: Sequence[Any], threads: int) -> Iterator[int]:
-    """The results of ``work`` on each task, in order, so many at once. An exception drops what has not begun."""
-    if len(tasks) < 2 or threads < 2:
-        yield from map(work, tasks)
-        return
-    from concurrent.futures import ThreadPoolExecutor
-
-    pool = ThreadPoolExecutor(threads)
-    try:
-        yield from pool.map(work, tasks)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 class CachedEncoder:
     """An encoder with a memory on disk: a text is embedded once per fingerprint and kind.
 
     The cache holds digests and vectors, never a text. A damaged cache is an error that names the file, never a
-    silent slow-down.
+    silent slow-down. ``embed``: who embeds what is new, block by block; the encoder itself by default.
     """
 
-    def __init__(self, encoder: Encoder, path: Path) -> None:
+    def __init__(self, encoder: Encoder, path: Path, embed: Embed | None = None) -> None:
         self.inner = encoder
+        self._embed = embed or self._embed_here
         self.fingerprint = encoder.fingerprint
         self.dim = encoder.dim
         self.path = path
@@ -210,9 +222,9 @@ class CachedEncoder:
             todo = list(where.items())
             self.misses += len(todo)
             # In blocks, each committed: an interrupted training resumes where it was.
-            for start in range(0, len(todo), 512):
-                block = todo[start : start + 512]
-                vectors = self.inner.encode([texts[rows[0]] for _, rows in block], kind)
+            blocks = [todo[start : start + 512] for start in range(0, len(todo), 512)]
+            news = [[texts[rows[0]] for _, rows in block] for block in blocks]
+            for block, vectors in zip(blocks, self._embed(news, kind, progress or _unheard), strict=True):
                 with db:
                     blobs = [v.astype("<f4").tobytes() for v in vectors]
                     db.executemany(
@@ -221,9 +233,15 @@ class CachedEncoder:
                     )
                 for (_, rows), vector in zip(block, vectors, strict=True):
                     out[rows] = vector
-                if progress is not None:
-                    progress(sum(len(rows) for _, rows in block))
+                # The same text said again is done with its first.
+                if progress is not None and (again := sum(len(rows) - 1 for _, rows in block)):
+                    progress(again)
         return out
+
+    def _embed_here(self, blocks: Sequence[Sequence[str]], kind: Kind, progress: Progress) -> Iterator[Vectors]:
+        for texts in blocks:
+            yield self.inner.encode(texts, kind)
+            progress(len(texts))
 
     def forget(self, texts: Iterable[str]) -> int:
         """Erase these texts' vectors from the cache, for good. Returns how many there were."""
@@ -245,6 +263,10 @@ class CachedEncoder:
                 db.executemany("DELETE FROM vectors WHERE key = ?", gone)
             db.execute("VACUUM")
         return len(gone)
+
+
+def _unheard(done: int) -> None:
+    """Progress that nobody asked for."""
 
 
 def text_key(text: str, kind: Kind) -> bytes:
@@ -332,7 +354,7 @@ def write_info(folder: Path, info: Mapping[str, Any]) -> None:
     (folder / "encoder.json").write_text(json.dumps(signed, indent=1, sort_keys=True), "utf-8")
 
 
-def resolve_encoder(name: str, encoders_dir: Path, threads: int | None = None) -> Encoder:
+def resolve_encoder(name: str, encoders_dir: Path, threads: int | None = None) -> HashingEncoder | OnnxEncoder:
     """The encoder that ``name`` stands for, exported to ``encoders_dir`` first where that is still to do.
 
     ``name``: the default's name, ``hashing``, or any sentence-transformers name or folder on this machine.

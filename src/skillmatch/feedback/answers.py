@@ -17,7 +17,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -153,8 +153,15 @@ def add(
     return made
 
 
-def import_rows(path: Path, rows: Iterable[tuple[int, Mapping[str, object]]], file: str) -> list[Answer]:
+def import_rows(
+    path: Path,
+    rows: Iterable[tuple[int, Mapping[str, object]]],
+    file: str,
+    known: Mapping[str, Container[str]] | None = None,
+) -> list[Answer]:
     """Append the answers of a table: ``rows`` are row numbers and cells by column name (``COLUMNS``).
+
+    ``known``: the ids that ``project`` and ``profile`` may be; any where they are not given.
 
     Returns what was added: a row that repeats an answer on record is passed over, so a file may be imported
     twice. Raises ``DataError`` with every problem of every row, naming ``file``; then nothing is added.
@@ -167,6 +174,7 @@ def import_rows(path: Path, rows: Iterable[tuple[int, Mapping[str, object]]], fi
         answer, wrong = _parse(cells if timed else {**cells, "time": now()}, file, number)
         problems += wrong
         if answer is not None:
+            problems += _unknown_ids(answer, known or {}, file, number)
             parsed.append((replace(answer, row=0), timed))
     if problems:
         raise DataError(
@@ -177,6 +185,17 @@ def import_rows(path: Path, rows: Iterable[tuple[int, Mapping[str, object]]], fi
     new = _unknown(parsed, read(path)[0])
     _append(path, new)
     return new
+
+
+def _unknown_ids(answer: Answer, known: Mapping[str, Container[str]], file: str, row: int) -> list[Problem]:
+    """Such an answer would teach nothing, and could bring back the id of somebody who was forgotten."""
+    remedy = "mend the id, or leave the row out"
+    given = {"project": answer.project, "profile": answer.profile}
+    return [
+        Problem(file, f"is no {name} of this workspace", remedy, row, name, value)
+        for name, value in given.items()
+        if name in known and value not in known[name]
+    ]
 
 
 def forget(path: Path, profile_id: str, names: Sequence[str] = ()) -> int:

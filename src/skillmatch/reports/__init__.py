@@ -4,6 +4,7 @@
 
     result -> content (suggestions), plans, tables    -> terminal, markdown, html   -> output
            -> data (the JSON contract, rows)           -> JSON, JSONL, CSV, XLSX     -> output
+    plan_page, gap_page  -> pictures (SVG) and templates/  -> html
 
 ``language`` holds the words. What comes from data files is untrusted throughout: it is cleaned of terminal
 controls, and escaped for the format it goes to. Nothing here computes a score.

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,10 @@ def _html(result: Result, lang: str, labels: Labels) -> str:
         from .plan_page import plan_page
 
         return plan_page(result, lang)
+    if isinstance(result, Mapping) and result.get("schema") == "skillmatch.gaps/1":
+        from .gap_page import gap_page
+
+        return gap_page(result, lang)
     if isinstance(result, Suggestion):
         return html.answer_page(answer(result, lang, labels), lang)
     answers = [answer(s, lang, labels) for s in sort_out(result)[0] or ()]
@@ -253,12 +258,18 @@ def _sheet(book: Any, name: str, table: Rows) -> None:
             else:
                 cell.value = known
                 cell.alignment = Alignment(vertical="top")
+                if isinstance(known, float):
+                    cell.number_format = "0.000"  # the whole number stays underneath
             if row_number == 1:
                 cell.font = Font(bold=True)
     for column_number, column in enumerate(table.columns, start=1):
-        texts = (str(row[column_number - 1] or "") for row in table.rows)
+        texts = (_as_shown(row[column_number - 1]) for row in table.rows)
         longest = max((len(column), *(len(text) for text in texts)))
         sheet.column_dimensions[get_column_letter(column_number)].width = min(60, longest + 2)
     sheet.freeze_panes = "A2"
     if table.columns:
         sheet.auto_filter.ref = sheet.dimensions
+
+
+def _as_shown(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value or "")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..records import Assignment, Member, Need, Person, Project, Shortfall, Team
-from .content import Labels, Table, cell_text, clean, percent, quote, shorten
+from .content import Labels, Table, cell_text, clean, concept_label, percent, quote, shorten
 from .language import tr
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 Entry = Mapping[str, Any]
 #: Characters of a need's words where they stand for a skill.
 _TOPIC = 60
+#: Rules whose short name says too little to people.
+_RULES = {"forced": "forced pairs", "forbidden": "forbidden pairs", "preferred": "the preference of links"}
 
 
 # --- the objects of the contract ------------------------------------------------------------------------
@@ -23,13 +25,23 @@ _TOPIC = 60
 class Planned(dict[str, Any]):
     """The ``skillmatch.assignment/1`` object; with it, what pictures and sheets show and the contract does not hold.
 
-    ``demands`` by project, ``people``: everybody by id, whether they have a project or not.
+    ``demands`` by project, ``people``: everybody by id, whether they have a project or not; ``labels`` of concepts;
+    ``room``: how many projects each may have at most, of those of whom it is known.
     """
 
-    def __init__(self, entry: Entry, demands: Mapping[str, Demand], people: Mapping[str, Person]) -> None:
+    def __init__(
+        self,
+        entry: Entry,
+        demands: Mapping[str, Demand],
+        people: Mapping[str, Person],
+        labels: Labels | None = None,
+        room: Mapping[str, int] | None = None,
+    ) -> None:
         super().__init__(entry)
         self.demands = demands
         self.people = people
+        self.labels = labels or {}
+        self.room = room or {}
 
 
 def assignment_dict(
@@ -39,8 +51,10 @@ def assignment_dict(
     demands: Mapping[str, Demand],
     people: Mapping[str, Person],
     labels: Labels,
+    room: Mapping[str, int] | None = None,
 ) -> Planned:
-    """The ``skillmatch.assignment/1`` object. ``projects`` as understood; everything by id."""
+    """The ``skillmatch.assignment/1`` object. ``projects`` as understood; everything by id; ``room`` is that of people,
+    in projects."""
     entry = {
         "schema": "skillmatch.assignment/1",
         "model": model,
@@ -55,7 +69,7 @@ def assignment_dict(
         "prices": [{"rule": p.rule, "share": p.share, "exact": p.exact} for p in found.prices],
         "infeasible": [shortfall_dict(s, projects[s.project], labels) for s in found.infeasible],
     }
-    return Planned(entry, demands, people)
+    return Planned(entry, demands, people, labels, room)
 
 
 def _project_dict(team: Team, project: Project, demand: Demand, people: Mapping[str, Person]) -> dict[str, Any]:
@@ -125,6 +139,14 @@ def topic_labels(need: Need, labels: Labels) -> tuple[str, str]:
     return quote(words, "en"), quote(words, "fr")
 
 
+def topic_of(need: Entry, lang: str, labels: Labels) -> str:
+    """What a need of an assignment is about, in ``lang``: the label of its skill, else its own words."""
+    skill = need.get("skill")
+    if skill and skill in labels:
+        return concept_label(skill, lang, labels)
+    return quote(shorten(clean(need["text"]), _TOPIC), lang)
+
+
 def team_dict(
     found: TeamChoice, model: str, project: Project, demand: Demand, people: Mapping[str, Person], labels: Labels
 ) -> dict[str, Any]:
@@ -166,9 +188,18 @@ def gaps_dict(
     people: Mapping[str, Person],
     labels: Labels,
 ) -> dict[str, Any]:
-    """The ``skillmatch.gaps/1`` object. ``asked``: topic -> (project, need) that ask for it."""
+    """The ``skillmatch.gaps/1`` object: worst first, known skills before needs in their own words, what more projects
+    ask for before the rest. ``asked``: topic -> (project, need) that ask for it."""
+    order = {kind: place for place, kind in enumerate(("nobody", "person", "lab"))}
+
+    def worst(scarcity: Scarcity) -> tuple[object, ...]:
+        needs = asked[scarcity.topic]
+        projects = {project for project, _ in needs}
+        # What is asked for in a project's own words says less than a skill that is known.
+        return (order[scarcity.kind], needs[0][1].skill is None, -len(projects), scarcity.topic)
+
     skills = []
-    for scarcity in found:
+    for scarcity in sorted(found, key=worst):
         needs = asked[scarcity.topic]
         english, french = topic_labels(needs[0][1], labels)
         skills.append(
@@ -229,7 +260,8 @@ def _price(price: Entry, lang: str) -> str:
     share = price["share"]
     # Less than half a percent is told as such, not as nothing.
     cost = percent(share, lang) if share > 0 else percent(0.0, lang)
-    rule = tr(str(price["rule"]), lang)
+    short = str(price["rule"])
+    rule = tr(_RULES.get(short, short), lang)
     if price["exact"]:
         return tr("What {rule} costs: {cost} of the usefulness.", lang, rule=rule, cost=cost)
     return tr("What {rule} costs: at most {cost} of the usefulness.", lang, rule=rule, cost=cost)
@@ -358,13 +390,21 @@ def gaps(entries: Sequence[Entry], lang: str) -> Table:
         holders = tuple(_ranked(p, lang) for p in skill["holders"])
         asked = ", ".join(skill["projects"])
         rows.append((name, tr(kinds[skill["held_by"]], lang), holders, asked, closest))
-    bar, asked = entries[0]["bar"], sum(entry["asked"] for entry in entries)
-    note = tr("{n} of the {all} skills that projects ask for.", lang, n=len(rows), all=asked)
-    meaning = tr("Held by somebody: useful for it with a probability of {bar} or more.", lang, bar=percent(bar, lang))
+    notes = tuple(note for entry in entries for note in gap_notes(entry, lang))
     title = tr("Skills that too few people hold", lang)
-    return Table(
-        title, ("skill", "held by", "person", "projects", "closest to learning it"), tuple(rows), (note, meaning)
-    )
+    return Table(title, ("skill", "held by", "person", "projects", "closest to learning it"), tuple(rows), notes)
+
+
+def gap_notes(entry: Entry, lang: str) -> list[str]:
+    """How many skills too few hold, and what holding means."""
+    return [
+        tr("{n} of the {all} skills that projects ask for.", lang, n=len(entry["skills"]), all=entry["asked"]),
+        tr(
+            "Held by somebody: useful for it with a probability of {bar} or more.",
+            lang,
+            bar=percent(entry["bar"], lang),
+        ),
+    ]
 
 
 def _ranked(person: Entry, lang: str) -> str:

@@ -1,16 +1,18 @@
 """One person out of a data file: the same file without their rows, and without their id among others' colleagues.
 
-What is not theirs stays as it is, byte for byte in CSV and JSON lines; JSON, YAML, XLSX and Parquet are written anew
-(comments of a YAML file are lost). ODS can be read but not written.
+What is not theirs stays as it is, byte for byte in CSV, JSON lines and the sheets of ODS; JSON, YAML, XLSX and Parquet
+are written anew (comments of a YAML file are lost).
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +40,18 @@ def without_person(path: Path, kind: Kind, profile_id: str) -> tuple[bytes, int]
             f"{path} can't be rewritten in its format.",
             f"Delete the rows of {profile_id} there by hand, save it, and run the command again.",
         )
-    changed = write(remover, data)
+    try:
+        changed = write(remover, data)
+    except Exception as error:  # of half a dozen libraries; what could be read may still be too odd to write
+        raise UsageError(
+            f"{path} can't be rewritten: {str(error).splitlines()[0] if str(error) else type(error).__name__}.",
+            f"Delete the rows of {profile_id} there by hand, save it, and run the command again.",
+        ) from error
     return (changed, remover.rows) if changed is not None else None
+
+
+class _UnwritableError(ValueError):
+    """What can be read, but not be told apart well enough to cut something out."""
 
 
 class _Remover:
@@ -183,7 +195,7 @@ def _yaml(remover: _Remover, data: bytes) -> bytes | None:
     import yaml
 
     # As the reader does: texts, lists and mappings only, so that `no` stays the text it was.
-    root = yaml.load(decode(data).text, Loader=yaml.BaseLoader)
+    root = yaml.load(decode(data).text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
     new = _objects(remover, root)
     if new == root:
         return None
@@ -238,6 +250,175 @@ def _parquet(remover: _Remover, data: bytes) -> bytes | None:
     return out.getvalue()
 
 
+# --- ODS: a zip of XML, from whose sheets whole elements are cut ------------------------------------------
+
+_ODF = "urn:oasis:names:tc:opendocument:xmlns:"
+_OFFICE, _TABLE, _TEXT = (f"{_ODF}{name}:1.0 " for name in ("office", "table", "text"))
+_CELLS = (f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell")
+_ODS_SPACES = {f"{_TEXT}s": " ", f"{_TEXT}tab": "\t", f"{_TEXT}line-break": "\n"}
+#: Columns that are looked at; empty cells are repeated up to the edge of the sheet.
+_ODS_COLUMNS = 1000
+_XML_TAG = re.compile(rb"""<(?:[^"'>]|"[^"]*"|'[^']*')*+>""")
+_STRING_VALUE = re.compile(rb"""\s[\w-]+:string-value\s*=\s*(?:"[^"]*"|'[^']*')""")
+_THUMBNAIL = re.compile(rb"""<[\w:-]*file-entry\b[^>]*full-path=["']Thumbnails/[^>]*>""")
+
+
+@dataclass
+class _OdsCell:
+    """A cell: where its tag starts, where its content ends, what it holds, for how many columns."""
+
+    start: int
+    end: int = 0
+    value: Any = None
+    times: int = 1
+    paragraphs: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _OdsRow:
+    start: int
+    end: int = 0
+    cells: list[_OdsCell] = field(default_factory=list)
+
+
+class _OdsSheets:
+    """The rows of every sheet of a ``content.xml``, by their places in its bytes; ``changes``: places of the record of
+    changes, which may hold what was deleted long ago."""
+
+    def __init__(self, xml: bytes) -> None:
+        from xml.parsers import expat
+
+        self.sheets: list[list[_OdsRow]] = []
+        self.changes: list[tuple[int, int]] = []
+        self._xml, self._open, self._aside = xml, [0], 0
+        self._parser = expat.ParserCreate(namespace_separator=" ")
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = self._characters
+        try:
+            self._parser.Parse(xml, True)
+        except expat.ExpatError as error:
+            raise _UnwritableError(f"its sheets are no sound XML ({error})") from error
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        at = self._parser.CurrentByteIndex
+        if name == f"{_TABLE}tracked-changes":
+            self._open.append(at)
+        if name in (f"{_TABLE}tracked-changes", f"{_OFFICE}annotation"):
+            self._aside += 1
+        elif self._aside:
+            return
+        elif name == f"{_TABLE}table":
+            if self.sheets and self.sheets[-1] and not self.sheets[-1][-1].end:
+                raise _UnwritableError("a cell holds a table of its own")
+            self.sheets.append([])
+        elif name == f"{_TABLE}table-row" and self.sheets:
+            self.sheets[-1].append(_OdsRow(at))
+        elif name in _CELLS and self.sheets and self.sheets[-1]:
+            times = attributes.get(f"{_TABLE}number-columns-repeated", "1")
+            cell = _OdsCell(at, times=int(times) if times.isdecimal() else 1)
+            cell.value = attributes.get(f"{_OFFICE}string-value")
+            if attributes.get(f"{_OFFICE}value-type") in ("float", "percentage", "currency"):
+                with contextlib.suppress(KeyError, ValueError):
+                    cell.value = float(attributes[f"{_OFFICE}value"])
+            self.sheets[-1][-1].cells.append(cell)
+        elif name == f"{_TEXT}p" and self.sheets and self.sheets[-1] and self.sheets[-1][-1].cells:
+            self.sheets[-1][-1].cells[-1].paragraphs.append("")
+        elif name in _ODS_SPACES:
+            self._characters(_ODS_SPACES[name] * min(int(attributes.get(f"{_TEXT}c", "1")), 100))
+
+    def _end(self, name: str) -> None:
+        at = self._parser.CurrentByteIndex
+        if name == f"{_TABLE}tracked-changes":
+            self.changes.append((self._open.pop(), self._after(at)))
+        if name in (f"{_TABLE}tracked-changes", f"{_OFFICE}annotation"):
+            self._aside -= 1
+        elif self._aside or not self.sheets or not self.sheets[-1]:
+            return
+        elif name == f"{_TABLE}table-row":
+            self.sheets[-1][-1].end = self._after(at)
+        elif name in _CELLS:
+            cell = self.sheets[-1][-1].cells[-1]
+            cell.end = at
+            if cell.value is None and cell.paragraphs:
+                cell.value = "\n".join(cell.paragraphs)
+
+    def _characters(self, text: str) -> None:
+        if not self._aside and self.sheets and self.sheets[-1] and self.sheets[-1][-1].cells:
+            paragraphs = self.sheets[-1][-1].cells[-1].paragraphs
+            if paragraphs:
+                paragraphs[-1] += text
+
+    def _after(self, at: int) -> int:
+        tag = _XML_TAG.match(self._xml, at)
+        if tag is None:
+            raise _UnwritableError("its sheets are in an encoding other than UTF-8")
+        return tag.end()
+
+
+def _ods_values(row: _OdsRow) -> list[tuple[Any, _OdsCell]]:
+    out: list[tuple[Any, _OdsCell]] = []
+    for cell in row.cells:
+        out += [(cell.value, cell)] * min(cell.times, _ODS_COLUMNS - len(out))
+    return out
+
+
+def _ods_edits(remover: _Remover, xml: bytes) -> list[tuple[int, int, bytes]]:
+    """(start, end, what is put there) of every change to the sheets; with any of them, the record of changes goes."""
+    found = _OdsSheets(xml)
+    edits: list[tuple[int, int, bytes]] = []
+    for sheet in found.sheets:
+        rows = [(row, _ods_values(row)) for row in sheet]
+        filled = [n for n, (_, values) in enumerate(rows) if any(v is not None for v, _ in values)][:_HEADER_WITHIN]
+        at = next((n for n in filled if remover.kind.known([v for v, _ in rows[n][1]]) > 1), None)
+        if at is None:
+            continue
+        names = [str(v or "") for v, _ in rows[at][1]]
+        for row, values in rows[at + 1 :]:
+            if remover.taken([(n, v) for n, (v, _) in zip(names, values, strict=False)]):
+                edits.append((row.start, row.end, b""))
+                continue
+            for name, (value, cell) in zip(names, values, strict=False):
+                new = remover.without_colleague(name, value)
+                if new != value:
+                    edits.append((cell.start, cell.end, _ods_cell(xml[cell.start : cell.end], new)))
+    return [*edits, *((start, end, b"") for start, end in found.changes)] if edits else []
+
+
+def _ods_cell(raw: bytes, text: str) -> bytes:
+    """A cell up to its end tag, with another text in its first paragraph and no other one."""
+    from xml.sax.saxutils import escape
+
+    tags = [m.group() for m in _XML_TAG.finditer(raw)]
+    cell, paragraph = _STRING_VALUE.sub(b"", tags[0]), next((t for t in tags[1:] if t[:2] != b"</"), b"<text:p>")
+    name = paragraph[1:].split(None, 1)[0].rstrip(b"/>")
+    return cell + b"<" + name + b">" + escape(text).encode() + b"</" + name + b">"
+
+
+def _ods(remover: _Remover, data: bytes) -> bytes | None:
+    import zipfile
+
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = [(entry, archive.read(entry)) for entry in archive.infolist()]
+    content = next((body for entry, body in members if entry.filename == "content.xml"), None)
+    edits = _ods_edits(remover, content) if content is not None else []
+    if content is None or not edits:
+        return None
+    for start, end, new in sorted(edits, reverse=True):
+        content = content[:start] + new + content[end:]
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for entry, body in members:
+            if entry.filename.startswith("Thumbnails/"):  # a picture of the first page, with them in it
+                continue
+            if entry.filename == "content.xml":
+                body = content
+            elif entry.filename == "META-INF/manifest.xml":
+                body = _THUMBNAIL.sub(b"", body)
+            archive.writestr(entry, body, entry.compress_type)
+    return out.getvalue()
+
+
 _WRITERS: dict[str, Callable[[_Remover, bytes], bytes | None]] = {
     ".csv": _csv,
     ".tsv": _csv,
@@ -248,5 +429,6 @@ _WRITERS: dict[str, Callable[[_Remover, bytes], bytes | None]] = {
     ".yaml": _yaml,
     ".yml": _yaml,
     ".xlsx": _xlsx,
+    ".ods": _ods,
     ".parquet": _parquet,
 }

@@ -10,6 +10,7 @@
     files.py      append, replace, lock, sync: what a killed process can't leave half done
     locks.py      one process at a time
     formats.py    what a manifest and a history line must be
+    sealed.py     folders of a cache, checked before they are opened
     versions.py   Store and Draft, made of these
 
 A version's id is the digest of its manifest, and the manifest holds the digest of every file: one changed
@@ -31,7 +32,8 @@ A killed process leaves the old version or the new one, whole, at each point:
 from __future__ import annotations
 
 from .files import append_json, beside, locked_file, now, replace_file
-from .formats import FORMAT, MANIFEST
+from .formats import FORMAT, MANIFEST, signed, sound
+from .sealed import check_cache, seal_cache
 from .versions import Draft, Store
 
 __all__ = [
@@ -41,7 +43,11 @@ __all__ = [
     "Store",
     "append_json",
     "beside",
+    "check_cache",
     "locked_file",
     "now",
     "replace_file",
+    "seal_cache",
+    "signed",
+    "sound",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -56,8 +57,23 @@ def _lists_files(files: object) -> bool:
     )
 
 
+def signed(event: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with its own checksum, by which an altered one is told (``sound``)."""
+    plain = json.loads(json.dumps(event, allow_nan=False))  # as it will be read
+    return {**plain, "crc32": _crc(plain)}
+
+
+def sound(values: Mapping[str, Any]) -> bool:
+    """Whether what ``signed`` made is as it was. What has no checksum, by people or older versions of us, is."""
+    return "crc32" not in values or values["crc32"] == _crc({k: v for k, v in values.items() if k != "crc32"})
+
+
+def _crc(event: Mapping[str, Any]) -> str:
+    return f"{zlib.crc32(json.dumps(event, sort_keys=True).encode()):08x}"
+
+
 def parse_history(data: bytes) -> list[dict[str, Any]]:
-    """Every event, oldest first; a line that is none as ``{"event": "unreadable", "line": n}``.
+    """Every event, oldest first; a line that is none, or was altered, as ``{"event": "unreadable", "line": n}``.
 
     An unfinished last line is left out.
     """
@@ -79,6 +95,9 @@ def _as_event(line: bytes) -> dict[str, Any] | None:
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         return None
     version = event.get("version")
+    if not sound(event):
+        return None
+    event.pop("crc32", None)
     return event if version is None or is_id(version) else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -14,9 +15,11 @@ from typing import Any
 
 from ..errors import DamagedModelError, FormatError, ModelError, NoModelError, Problem, UsageError
 from . import files
-from .formats import FORMAT, MANIFEST, dump_manifest, id_of, is_id, parse_history, parse_manifest, promotions
+from .formats import FORMAT, MANIFEST, dump_manifest, id_of, is_id, parse_history, parse_manifest, promotions, signed
 from .locks import hold, open_drafts
 
+#: How NumPy says that a disk is full.
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 _LIST = "`skillmatch models list` shows the ids there are."
 _REPAIR = "Go back with: skillmatch models rollback, or build a new version with: skillmatch train"
 
@@ -76,7 +79,7 @@ class Store:
         data = _read(self._current)
         if data is None:
             return None
-        text = data.decode("utf-8", "replace").strip()
+        text = data.decode("utf-8", "replace").rstrip("\r\n")  # no other space: a flipped newline may be one
         if not is_id(text):
             raise DamagedModelError(
                 f"{self._current} names no version: it holds {text[:40]!r}.",
@@ -153,7 +156,7 @@ class Store:
         return manifest
 
     def history(self) -> list[dict[str, Any]]:
-        """Every event, oldest first. A line that is no event shows as ``{"event": "unreadable", "line": n}``.
+        """Every event, oldest first. A line that is none, or altered: ``{"event": "unreadable", "line": n}``.
 
         A last line that a killed process left unfinished is left out.
         """
@@ -251,7 +254,7 @@ class Store:
         """
         first = {"event": event["event"], "version": event.get("version")}
         previous = event["previous"] if "previous" in event else self._current_or_none()
-        line = {**first, "previous": previous, "time": files.now(), "why": "", **event}
+        line = signed({**first, "previous": previous, "time": files.now(), "why": "", **event})
         with _told(self._history):
             files.make_folder(self.models)
             files.append_json(self._history, [line])
@@ -382,8 +385,11 @@ def _told(path: Path, *but: type[OSError], inside: Path | None = None) -> Iterat
         named = error.filename if isinstance(error.filename, str) else None
         if inside is not None and named is not None and not Path(named).is_relative_to(inside):
             raise
-        reason = error.strerror or str(error)
-        raise ModelError(f"{named or path}: {reason}.", _remedy(error.errno)) from error
+        number = error.errno
+        if number is None and _SHORT_WRITE.search(str(error)):
+            number = errno.ENOSPC
+        reason = error.strerror or (os.strerror(number) if number else str(error))
+        raise ModelError(f"{named or path}: {reason}.", _remedy(number)) from error
 
 
 def _remedy(number: int | None) -> str:

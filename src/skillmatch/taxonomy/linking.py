@@ -23,6 +23,7 @@ from .. import retrieval
 from ..encoders import Encoder, file_sha256
 from ..errors import DamagedModelError
 from ..retrieval import Floats, Ints, Postings, load_array
+from ..store import signed, sound
 from .classify import ConceptModel
 from .concepts import Concept, Taxonomy
 from .imports import label_forms
@@ -445,10 +446,8 @@ class LabelIndex:
         self.lexicon.save(folder / "labels_lexicon.json")
         _dump(folder / "labels_entries.json", [[getattr(e, f) for f in Entry.__slots__] for e in self.entries])
         files = sorted(p for p in folder.glob("labels_*") if p.is_file())
-        _dump(
-            folder / "labels.json",
-            {"format": FORMAT, "items": self.chars.n_items, "files": {p.name: file_sha256(p) for p in files}},
-        )
+        told = {"format": FORMAT, "items": self.chars.n_items, "files": {p.name: file_sha256(p) for p in files}}
+        _dump(folder / "labels.json", signed(told))
 
     @classmethod
     def load(cls, folder: Path) -> LabelIndex:
@@ -464,6 +463,8 @@ class LabelIndex:
     @classmethod
     def _load(cls, folder: Path) -> LabelIndex:
         info = json.loads((folder / "labels.json").read_text("utf-8"))
+        if "crc32" not in info or not sound(info):
+            raise _damaged(folder, "labels.json is not as it was written")
         for name, digest in info["files"].items():
             if file_sha256(folder / name) != digest:
                 raise _damaged(folder, f"{name} differs from the digest written when it was made")

@@ -18,7 +18,7 @@ are cached by content.
 from __future__ import annotations
 
 from ..errors import UsageError
-from .erasing import Erased, erase
+from .erasing import Erased, erase, people_of, require_held
 from .evaluating import CHANCES, RANKING, USEFUL, Evaluation, compare, evaluate, language
 from .exposure import Capped, Exposure, capped, exposure
 from .learning import (
@@ -69,6 +69,8 @@ __all__ = [
     "judged_projects",
     "language",
     "moved",
+    "people_of",
+    "require_held",
     "rival_of",
     "save_pipeline",
     "train",

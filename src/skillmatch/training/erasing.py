@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,8 +19,9 @@ import numpy as np
 
 from .. import feedback
 from ..encoders import CachedEncoder, Encoder, HashingEncoder, open_encoder
-from ..errors import ModelError, SkillmatchError, UsageError
-from ..matcher import Items, Matcher
+from ..errors import DamagedModelError, ModelError, SkillmatchError, UsageError
+from ..explain import Items
+from ..matcher import Matcher
 from ..ranking import SkillTable
 from ..retrieval import ItemIndex
 from ..runtime import Workspace
@@ -77,6 +79,11 @@ def erase(workspace: Workspace, profile_id: str) -> Erased:
         return replace(erased, rows=rows, named=tuple(_still_named(workspace, (wanted, *names))))
 
 
+def require_held(workspace: Workspace, profile_id: str) -> None:
+    """Raise ``UsageError`` where nothing is held on a person."""
+    _names(workspace, Store(workspace.models), read_workspace(workspace), " ".join(profile_id.split()))
+
+
 # --- who it is ---------------------------------------------------------------------------------------------------
 
 
@@ -85,7 +92,7 @@ def _names(workspace: Workspace, store: Store, dataset: Dataset, wanted: str) ->
     found = [p.name for p in dataset.profiles if p.id == wanted]
     held = bool(found)
     for version in store.versions():
-        people = _people_of(store, version)
+        people = people_of(store, version)
         if people is None:
             continue
         theirs = [str(p.get("name", "")) for p in people if p.get("id") == wanted]
@@ -114,7 +121,7 @@ def _elsewhere(workspace: Workspace, dataset: Dataset, wanted: str) -> bool:
     )
 
 
-def _people_of(store: Store, version: str) -> list[dict[str, Any]] | None:
+def people_of(store: Store, version: str) -> list[dict[str, Any]] | None:
     """Whom a version holds; None where that can't be read."""
     try:
         people = json.loads((store.folder(version) / "people.json").read_text("utf-8"))
@@ -163,7 +170,7 @@ def _from_versions(workspace: Workspace, store: Store, wanted: str) -> tuple[str
     """(the current version, rewritten; the versions removed)."""
     holding = []
     for version in store.versions():
-        people = _people_of(store, version)
+        people = people_of(store, version)
         if people is None or any(p.get("id") == wanted for p in people):
             holding.append(version)
     try:
@@ -250,7 +257,23 @@ def _from_caches(workspace: Workspace, store: Store, dataset: Dataset, wanted: s
     if not paths:
         return 0
     texts = list(_texts_that_stay(workspace, store, dataset, wanted))
-    return sum(CachedEncoder(HashingEncoder(), path).keep(texts) for path in paths)
+    return sum(_kept_in(path, texts) for path in paths)
+
+
+def _kept_in(path: Path, texts: Sequence[str]) -> int:
+    """Erase all other vectors from one cache; where it can't be rewritten, the whole of it: it is made again."""
+    try:
+        return CachedEncoder(HashingEncoder(), path).keep(texts)
+    except (sqlite3.Error, DamagedModelError):
+        try:
+            for part in (path, path.with_name(f"{path.name}-journal")):
+                part.unlink(missing_ok=True)
+        except OSError as error:
+            raise ModelError(
+                f"{path} can't be rewritten nor removed: {error.strerror or error}.",
+                "Remove it by hand, then give the same command again.",
+            ) from error
+        return 0
 
 
 def _texts_that_stay(workspace: Workspace, store: Store, dataset: Dataset, wanted: str) -> Iterator[str]:

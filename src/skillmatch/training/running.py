@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -19,12 +19,21 @@ import numpy as np
 
 from .. import feedback
 from .._version import __version__
-from ..encoders import HASHING, CachedEncoder, Encoder, HashingEncoder, adapt_encoder, resolve_encoder
+from ..encoders import (
+    HASHING,
+    CachedEncoder,
+    Encoder,
+    HashingEncoder,
+    adapt_encoder,
+    fingerprint_of,
+    resolve_encoder,
+    spread_over,
+)
 from ..errors import DamagedModelError, ModelError, UsageError
 from ..matcher import NOBODY, Matcher, Options, load
-from ..runtime import Settings, Workspace, cores
+from ..runtime import Backend, Settings, Workspace, cores
 from ..sources import Dataset, read_workspace
-from ..store import Store, beside, replace_file
+from ..store import Store, beside, check_cache, replace_file, seal_cache, signed, sound
 from ..taxonomy import (
     Concept,
     ConceptModel,
@@ -48,6 +57,7 @@ Stage = Callable[[str, int, int], None]
 
 #: Beside the encoders: the encoder that was adapted, and the folder of its adapted copy.
 ADAPTED = "adapted.json"
+_LEXICON = "lexicon.json"
 
 
 @dataclass(frozen=True)
@@ -77,15 +87,20 @@ def train(
     dry_run: bool = False,
     force: bool = False,
     stage: Stage = lambda *_: None,
+    backend: Backend | None = None,
 ) -> Report:
     """Build a version from the workspace's data; promote it unless it is worse (or ``force``).
 
     ``full``: forget cached vectors and classifiers first. ``adapt``: teach the encoder French by the taxonomy first;
-    later trainings go on with what it learned until the encoder is named by a flag. ``dry_run``: write no version.
+    later trainings go on with what it learned until the encoder is named by a flag. ``dry_run``: write nothing.
+    ``backend``: workers that embed; they must see ``models/``.
     Raises ``DataError`` with every problem where the data is wrong; then nothing is written. Raises ``ModelError``
     where ``models/`` can't be written, as on a full disk; then the version before still answers.
     """
     store = Store(workspace.models)
+    if backend is not None and not dry_run:
+        with _told(workspace.models):
+            backend.agree_on_folder(workspace.models)
     digest = inputs(workspace, settings)
     if not (full or adapt or dry_run or force) and (same := _nothing_new(workspace, settings, store, digest)):
         return same
@@ -94,14 +109,14 @@ def train(
     merged = everything(workspace.data, taxonomy)
     if not any(p.consent is not False for p in dataset.profiles):
         raise NOBODY
-    with store.lock(), _told(workspace.models):
-        _tidy(workspace, settings, dataset)
-        if full:
-            shutil.rmtree(workspace.models / "cache", ignore_errors=True)
-        (workspace.models / "cache").mkdir(mode=0o750, exist_ok=True)  # it holds vectors of people's sentences
-        encoder = _encoder(workspace, settings, merged.taxonomy.concepts if adapt else (), stage)
-        reading = bilingual(workspace.models / "cache", taxonomy, encoder)
-        model, levels = concept_models(workspace.models / "cache", taxonomy, reading, stage)
+    if adapt and dry_run:
+        raise UsageError("--adapt teaches the encoder, for minutes; --dry-run keeps nothing.", "Leave one of them out.")
+    with _told(workspace.models), _place(workspace, settings, dataset, full, dry_run) as models:
+        encoder = _encoder(
+            Workspace(models.parent), settings, merged.taxonomy.concepts if adapt else (), stage, backend
+        )
+        reading = bilingual(models / "cache", taxonomy, encoder)
+        model, levels = concept_models(models / "cache", taxonomy, reading, stage)
         if merged.twins:
             model = replace(model, names=NameIndex.build(merged.named(taxonomy)))
         known = encoder.misses
@@ -113,7 +128,7 @@ def train(
             levels,
             progress=_counted(stage, "profiles", dataset),
             earlier=None if full else _earlier(workspace, store),
-            scratch=workspace.models / "cache",
+            scratch=models / "cache",
         )
         embedded = min(encoder.misses - known, len(matcher.index.owner))  # a gloss is no text of anybody
         answers, _ = feedback.read(workspace.data / "feedback.jsonl")
@@ -129,6 +144,45 @@ def train(
             label_index(workspace.models, workspace.data, taxonomy, encoder, lambda n, of: stage("labels", n, of))
             remember(workspace, digest, encoder.fingerprint, report.version, report.answers)
     return report
+
+
+@contextmanager
+def _place(workspace: Workspace, settings: Settings, dataset: Dataset, full: bool, dry_run: bool) -> Iterator[Path]:
+    """Where caches and encoders are: ``models/`` itself, locked and tidied, or for a dry run a copy that goes again."""
+    if dry_run:
+        with tempfile.TemporaryDirectory(prefix="skillmatch-") as aside:
+            yield _copied(workspace.models, Path(aside) / "models", full)
+        return
+    with Store(workspace.models).lock():
+        _tidy(workspace, settings, dataset)
+        cache = workspace.models / "cache"
+        if full:
+            shutil.rmtree(cache, ignore_errors=True)
+        cache.mkdir(mode=0o750, exist_ok=True)  # it holds vectors of people's sentences
+        yield workspace.models
+
+
+def _copied(models: Path, aside: Path, full: bool) -> Path:
+    """What saves a dry run work: vectors, classifiers, and links to the encoders."""
+    (aside / "cache").mkdir(mode=0o700, parents=True)
+    (aside / "encoders").mkdir()
+    for path in () if full else (models / "cache").glob("[!.]*"):
+        if path.suffix == ".sqlite":  # by its own means: somebody may be writing
+            kept = aside / "cache" / path.name
+            try:
+                source = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+                with closing(source), closing(sqlite3.connect(kept)) as target:
+                    source.backup(target)
+            except sqlite3.Error:  # somebody died in the middle of writing: the next training mends it, not this one
+                kept.unlink(missing_ok=True)
+        elif path.name.startswith(("concepts-", "lexicon-")) and path.is_dir():
+            shutil.copytree(path, aside / "cache" / path.name)
+    for path in (models / "encoders").glob("[!.]*"):
+        if path.is_dir():
+            (aside / "encoders" / path.name).symlink_to(path.resolve(), target_is_directory=True)
+        else:
+            shutil.copyfile(path, aside / "encoders" / path.name)
+    return aside
 
 
 @contextmanager
@@ -189,6 +243,8 @@ def _tidy(workspace: Workspace, settings: Settings, dataset: Dataset) -> None:
         beside(path.resolve()).unlink(missing_ok=True)
     left = [*(workspace.models / "cache").glob(".concepts-*"), *(workspace.models / "encoders").glob(".export-*")]
     left += (workspace.models / "encoders").glob(".adapted-*")
+    for mark in workspace.models.glob(".shared-*"):
+        mark.unlink(missing_ok=True)
     # An index of skills may be written by a search, which takes no lock: an hour old it is nobody's.
     old = time.time() - 3600
     left += [p for p in (workspace.models / "cache").glob(".labels-*") if p.stat().st_mtime < old]
@@ -197,17 +253,24 @@ def _tidy(workspace: Workspace, settings: Settings, dataset: Dataset) -> None:
     feedback.expire(workspace.data / "suggestions.jsonl", int(settings["retention"]))
 
 
-def _encoder(workspace: Workspace, settings: Settings, adapt: Sequence[Concept], stage: Stage) -> CachedEncoder:
+def _encoder(
+    workspace: Workspace,
+    settings: Settings,
+    adapt: Sequence[Concept],
+    stage: Stage,
+    backend: Backend | None = None,
+) -> CachedEncoder:
     """The encoder that the settings name, or its copy that was adapted to this workspace's taxonomy.
 
-    ``adapt``: the concepts to adapt it to now; none to leave it as it is.
+    ``adapt``: the concepts to adapt it to now; none to leave it as it is. ``backend``: who embeds, if not we.
     """
     home, cache, name = workspace.models / "encoders", workspace.models / "cache", str(settings["encoder"])
     mark = home / ADAPTED
 
     def opened(source: str) -> CachedEncoder:
         inner = resolve_encoder(source, home, cores(settings))
-        return CachedEncoder(inner, cache / f"{inner.fingerprint}.sqlite")
+        embed = spread_over(backend, inner) if backend is not None else None
+        return CachedEncoder(inner, cache / f"{inner.fingerprint}.sqlite", embed)
 
     if adapt:
         if name == HASHING:
@@ -215,7 +278,8 @@ def _encoder(workspace: Workspace, settings: Settings, adapt: Sequence[Concept],
         folder = adapt_encoder(
             name, home, twins(adapt), opened(name), int(settings["seed"]), lambda n, of: stage("adapting", n, of)
         )
-        replace_file(mark, json.dumps({"encoder": name, "folder": folder.name}).encode())
+        told = {"encoder": name, "folder": folder.name, "fingerprint": fingerprint_of(folder)}
+        replace_file(mark, json.dumps(signed(told)).encode())
         for path in (*home.glob("adapted-*"), *home.glob(".adapting-*")):  # of another taxonomy or encoder
             if path.is_dir() and path != folder:
                 shutil.rmtree(path)
@@ -223,12 +287,30 @@ def _encoder(workspace: Workspace, settings: Settings, adapt: Sequence[Concept],
                 path.unlink()
     elif settings.sources["encoder"] == "flag":
         mark.unlink(missing_ok=True)
+    return opened(str(_adapted(mark, name) or name))
+
+
+def _adapted(mark: Path, name: str) -> Path | None:
+    """The adapted copy of the encoder ``name`` that this workspace keeps to, None where there is none of it.
+
+    Raises ``DamagedModelError`` where it is not what was learned: its vectors would be others.
+    """
     try:
         known = json.loads(mark.read_text("utf-8"))
-        adapted = home / str(known["folder"]) if known["encoder"] == name else None
-    except (OSError, ValueError, KeyError, TypeError):
-        adapted = None
-    return opened(str(adapted) if adapted and adapted.is_dir() else name)
+        folder = mark.parent / Path(known["folder"]).name
+        whole = sound(known) and (
+            known["encoder"] != name or known.get("fingerprint") in (None, fingerprint_of(folder))
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        whole = False
+    if not whole or (known["encoder"] == name and not folder.is_dir()):
+        raise DamagedModelError(
+            f"The encoder that learned French is not as {mark} says.",
+            "Teach it again: skillmatch train --adapt; or go on without: skillmatch train --encoder NAME",
+        )
+    return folder if known["encoder"] == name else None
 
 
 def _counted(stage: Stage, name: str, dataset: Dataset) -> Callable[[int], None]:
@@ -256,15 +338,20 @@ def bilingual(cache: Path, taxonomy: Taxonomy, encoder: Encoder) -> Encoder:
     """
     if isinstance(getattr(encoder, "inner", encoder), HashingEncoder):
         return encoder
-    path = cache / f"lexicon-{_key(taxonomy, '')}.json"
+    folder = cache / f"lexicon-{_key(taxonomy, '')}"
     try:
-        lexicon = Lexicon.load(path)
+        check_cache(folder)
+        lexicon = Lexicon.load(folder / _LEXICON)
     except DamagedModelError:
+        shutil.rmtree(folder, ignore_errors=True)
         lexicon = Lexicon.of(taxonomy)
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".concepts-", dir=cache) as temporary:
-            lexicon.save(Path(temporary) / path.name)
-            (Path(temporary) / path.name).replace(path)
+            made = Path(temporary) / folder.name
+            made.mkdir()
+            lexicon.save(made / _LEXICON)
+            seal_cache(made)
+            made.rename(folder)
     # The labels were among the lessons of an adapted one, so that it would pass any test on them.
     return GlossedEncoder(encoder, lexicon) if _is_adapted(encoder) else reading_french(encoder, taxonomy, lexicon)
 
@@ -285,6 +372,7 @@ def concept_models(
     folder = cache / f"concepts-{_key(taxonomy, encoder.fingerprint)}"
     if folder.is_dir():
         try:
+            check_cache(folder)
             return ConceptModel.load(folder, len(taxonomy)), LevelModel.load(folder)
         except DamagedModelError:
             shutil.rmtree(folder)  # a cache: made anew below
@@ -304,6 +392,7 @@ def concept_models(
     try:
         model.save(temporary)
         levels.save(temporary)
+        seal_cache(temporary)
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

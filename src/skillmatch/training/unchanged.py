@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime import Settings, Workspace
-from ..store import replace_file
+from ..store import replace_file, signed, sound
 
 #: In ``models/cache``: what the last training read, and what came of it.
 REMEMBERED = "trained.json"
@@ -17,6 +17,7 @@ REMEMBERED = "trained.json"
 _LOGS = frozenset({"suggestions.jsonl"})
 #: Settings that change no version.
 _IDLE = frozenset({"lang", "jobs"})
+_KEYS = {"inputs", "encoder", "version", "answers"}
 _LIBRARIES = ("numpy", "scikit-learn", "onnxruntime")
 
 
@@ -38,13 +39,13 @@ def remembered(workspace: Workspace) -> dict[str, Any]:
     """What ``remember`` was given last; empty where that is nothing, or can't be read."""
     try:
         entry = json.loads((workspace.models / "cache" / REMEMBERED).read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return entry if isinstance(entry, dict) else {}
+    return entry if isinstance(entry, dict) and entry.keys() >= _KEYS and sound(entry) else {}
 
 
 def remember(workspace: Workspace, digest: str, encoder: str, version: str, answers: int) -> None:
     """Note that these inputs and this encoder made this version, whose ranker learned from so many answers."""
-    entry = {"inputs": digest, "encoder": encoder, "version": version, "answers": answers}
+    entry = signed({"inputs": digest, "encoder": encoder, "version": version, "answers": answers})
     if entry != remembered(workspace):
         replace_file(workspace.models / "cache" / REMEMBERED, json.dumps(entry).encode())

@@ -1,4 +1,4 @@
-"""The workspace, its settings and where each came from, and the parallel backend.
+"""The workspace, its settings and where each came from.
 
 A setting is taken from the flag, else the environment (``SKILLMATCH_<NAME>``), else ``skillmatch.toml``, else its
 default; ``Settings.sources`` says which. Nothing here opens data or models.
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .errors import DataError, Problem, UsageError
+from ..errors import DataError, Problem, UsageError
 
 CONFIG = "skillmatch.toml"
 
