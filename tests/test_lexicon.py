@@ -103,7 +103,7 @@ def test_a_workspace_keeps_its_lexicon(tmp_path):
     before = kept.stat().st_mtime_ns
     assert bilingual(tmp_path / "cache", toy.taxonomy(), cached).fingerprint == first.fingerprint
     assert kept.stat().st_mtime_ns == before
-    kept.write_bytes(kept.read_bytes()[:100])
+    (kept / "lexicon.json").write_bytes((kept / "lexicon.json").read_bytes()[:100])
     assert bilingual(tmp_path / "cache", toy.taxonomy(), cached).fingerprint == first.fingerprint
     for_trials = CachedEncoder(HashingEncoder(), tmp_path / "w.sqlite")
     assert bilingual(tmp_path / "cache", toy.taxonomy(), for_trials) is for_trials

@@ -351,7 +351,8 @@ def test_who_leaves_is_gone(quick, lab):
 
     def held() -> set[bytes]:
         kept = [p.read_bytes() for d in ("data", "models") for p in (lab / d).rglob("*") if p.is_file()]
-        return {w for w in words if any(re.search(rb"(?<!\w)" + w + rb"(?!\w)", content) for content in kept)}
+        whole = {w: re.compile(rb"(?<!\w)" + w + rb"(?!\w)") for w in words}
+        return {w for w in words if any(w in content and whole[w].search(content) for content in kept)}
 
     assert held() == set(words)
     assert "`skillmatch profiles forget ID`" in README

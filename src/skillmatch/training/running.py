@@ -338,11 +338,9 @@ def bilingual(cache: Path, taxonomy: Taxonomy, encoder: Encoder) -> Encoder:
     """
     if isinstance(getattr(encoder, "inner", encoder), HashingEncoder):
         return encoder
-    folder = cache / f"lexicon-{_key(taxonomy, '')}"
-    try:
-        check_cache(folder)
-        lexicon = Lexicon.load(folder / _LEXICON)
-    except DamagedModelError:
+    lexicon = known_lexicon(cache, taxonomy)
+    if lexicon is None:
+        folder = _lexicon_folder(cache, taxonomy)
         shutil.rmtree(folder, ignore_errors=True)
         lexicon = Lexicon.of(taxonomy)
         cache.mkdir(parents=True, exist_ok=True)
@@ -354,6 +352,20 @@ def bilingual(cache: Path, taxonomy: Taxonomy, encoder: Encoder) -> Encoder:
             made.rename(folder)
     # The labels were among the lessons of an adapted one, so that it would pass any test on them.
     return GlossedEncoder(encoder, lexicon) if _is_adapted(encoder) else reading_french(encoder, taxonomy, lexicon)
+
+
+def known_lexicon(cache: Path, taxonomy: Taxonomy) -> Lexicon | None:
+    """The lexicon of this taxonomy that an earlier training kept; None where there is none, or it is damaged."""
+    folder = _lexicon_folder(cache, taxonomy)
+    try:
+        check_cache(folder)
+        return Lexicon.load(folder / _LEXICON)
+    except DamagedModelError:
+        return None
+
+
+def _lexicon_folder(cache: Path, taxonomy: Taxonomy) -> Path:
+    return cache / f"lexicon-{_key(taxonomy, '')}"
 
 
 def _is_adapted(encoder: Encoder) -> bool:
