@@ -20,10 +20,9 @@ from benchmarks import beyond
 
 import toy_world
 from conftest import Cli, cli_environment
-from skillmatch import spreading
 from skillmatch.encoders import CachedEncoder, HashingEncoder, OnnxEncoder, spread_over
 from skillmatch.errors import MissingExtraError, UsageError
-from skillmatch.matcher import Options, load
+from skillmatch.matcher import Options, load, spreading
 from skillmatch.records import Profile, Project
 from skillmatch.runtime import Workspace, backend, connected, load_settings, travels_openly
 from skillmatch.taxonomy import Taxonomy

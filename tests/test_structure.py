@@ -25,7 +25,7 @@ LEVELS = {
     **dict.fromkeys(("needs", "ranking"), 4),
     "explain": 5,
     "matcher": 6,
-    **dict.fromkeys(("training", "spreading"), 7),
+    "training": 7,
     "reports": 8,
     "cli": 9,
     "__main__": 10,
@@ -275,7 +275,7 @@ def test_lazy_names_are_those_of_type_checkers():
     assert seen == lazy
     assert set(lazy) | {"__version__"} == PUBLIC
     for public, module in lazy.items():
-        assert getattr(skillmatch, public).__module__ == f"skillmatch.{module}"
+        assert f"{getattr(skillmatch, public).__module__}.".startswith(f"skillmatch.{module}.")
 
 
 def test_packages_name_what_they_offer():

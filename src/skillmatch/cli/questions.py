@@ -283,7 +283,7 @@ def _matcher(session: Session, workers: Backend | None) -> Matcher:
     matcher = load(session.workspace)
     if workers is None:
         return matcher
-    from ..spreading import spread
+    from ..matcher.spreading import spread
 
     return spread(matcher, session.workspace, workers)
 

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from .matcher import Matcher, Options, Scores, grouped, load
-from .needs import Understood
-from .records import Project, Suggestion
-from .retrieval import on_one_core
-from .runtime import Backend, Workspace
-from .store import MANIFEST, Store
+from ..needs import Understood
+from ..records import Project, Suggestion
+from ..retrieval import on_one_core
+from ..runtime import Backend, Workspace
+from ..store import MANIFEST, Store
+from .asking import Options
+from .matching import Matcher, Scores, grouped, load
 
 #: Of an answer that shows more people than this, few are on their way at once.
 _FEW_PEOPLE, _GROUPS = 1000, 4

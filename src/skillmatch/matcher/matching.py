@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -17,18 +17,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import explain
-from .encoders import Encoder, Progress, open_encoder
-from .errors import DamagedModelError, FormatError, NoModelError, SkillmatchError, UsageError
-from .explain import Items
-from .needs import MUST_PREFIX, Understood, must_need, project_from_text, understand
-from .ranking import Ranker, SkillTable, near_matrix, score_pairs, trust_in_taxonomy
-from .records import Gap, Match, Need, Person, Profile, Project, Suggestion, content_hash
-from .retrieval import Floats, Ints, ItemIndex, Postings, Sparse, load_array
-from .runtime import Workspace, find_workspace
-from .store import Store
-from .taxonomy import LEVEL_WORTH, ConceptModel, LevelModel, NeedBatch, Taxonomy, concept_rows
-from .taxonomy.lexicon import GlossedEncoder, Lexicon
+from .. import explain
+from ..encoders import Encoder, Progress, open_encoder
+from ..errors import DamagedModelError, FormatError, NoModelError, SkillmatchError, UsageError
+from ..explain import Items
+from ..needs import Understood, understand
+from ..ranking import Ranker, SkillTable, near_matrix, score_pairs, trust_in_taxonomy
+from ..records import Gap, Match, Need, Person, Profile, Project, Suggestion
+from ..retrieval import Floats, Ints, ItemIndex, Postings, Sparse, load_array
+from ..runtime import Workspace, find_workspace
+from ..store import Store
+from ..taxonomy import LEVEL_WORTH, ConceptModel, LevelModel, NeedBatch, Taxonomy, concept_rows
+from ..taxonomy.lexicon import GlossedEncoder, Lexicon
+from .asking import Columns, Options, allowed, as_project, holds_musts, with_musts
+from .reading import UNSTATED_WORTH, as_entry, freshness, item_rows
 
 #: In a version: the French words that its encoder reads by a lexicon, where it needs one.
 LEXICON = "lexicon.json"
@@ -36,30 +38,8 @@ NOBODY = UsageError(
     "There is nobody to match: no profile, or none whose consent allows it.",
     "Add profiles to data/profiles.csv and run: skillmatch train",
 )
-#: Worth of a claim without a level, between "has used it" and "does it daily".
-UNSTATED_WORTH = 0.5
-#: A claim or sentence loses half of its worth in this many years.
-HALF_LIFE_YEARS = 10.0
 #: A batch scores at least this many needs together.
 _NEEDS_TOGETHER = 16
-
-
-@dataclass(frozen=True)
-class Options:
-    """What narrows or reorders an answer; the flags of ``suggest`` and ``batch`` under the same names.
-
-    ``top``: how many people, None for everyone (no bar then). Dates are days on which the person must be available.
-    """
-
-    top: int | None = 5
-    from_lab: str | None = None
-    must: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    lab: tuple[str, ...] = ()
-    family: tuple[str, ...] = ()
-    available_from: date | None = None
-    available_to: date | None = None
-    min_score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,33 +69,6 @@ class _Standing:
     chosen: Ints  # best first
     nearest: Ints  # to each need; empty where nobody may be asked
     abstained: bool
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """What people are chosen by, one entry a person; days as ordinals."""
-
-    ids: NDArray[np.str_]
-    lab: NDArray[np.str_]
-    family: NDArray[np.str_]
-    available: NDArray[np.bool_]
-    begins: Ints
-    ends: Ints
-
-    @classmethod
-    def of(cls, people: Sequence[dict[str, Any]]) -> _Columns:
-        ids, lab, family = (np.array([p[k] or "" for p in people], dtype=np.str_) for k in ("id", "lab", "family"))
-        days = [
-            np.array([date.fromisoformat(p[k]).toordinal() if p[k] else never for p in people], dtype=np.int64)
-            for k, never in (("available_from", 0), ("available_to", date.max.toordinal()))
-        ]
-        return cls(ids, lab, family, np.array([p["availability"] != 0 for p in people], dtype=bool), *days)
-
-    def only(self, people: Ints) -> _Columns:
-        """These people's."""
-        if len(people) == len(self.ids):
-            return self
-        return _Columns(**{f.name: getattr(self, f.name)[people] for f in fields(self)})
 
 
 @dataclass(frozen=True)
@@ -160,12 +113,12 @@ class Matcher:
         over. ``scratch``: a folder whose disk holds the vectors until the matcher is saved; else memory does. Raises
         ``UsageError`` where no profile is left.
         """
-        from .taxonomy.reading import Earlier, read_texts
+        from ..taxonomy.reading import Earlier, read_texts
 
         shown = sorted((p for p in profiles if p.consent is not False), key=lambda p: p.id)
         if not shown:
             raise NOBODY
-        rows, owner, level, when = _item_rows(shown)
+        rows, owner, level, when = item_rows(shown)
         texts = [r[0] for r in rows]
         before = None
         if earlier is not None:
@@ -179,11 +132,11 @@ class Matcher:
             ],
             dtype=np.float32,
         )
-        worth *= _freshness(when, today or max((d for d in when if d), default=date(2000, 1, 1)))
+        worth *= freshness(when, today or max((d for d in when if d), default=date(2000, 1, 1)))
         trust = trust_in_taxonomy(model, [t for t, kind, _ in rows if kind != "skill"])
         return cls(
             version="",
-            people=tuple(_person(profile) for profile in shown),
+            people=tuple(as_entry(profile) for profile in shown),
             items=Items.build(rows, worth, level),
             index=ItemIndex.build(texts, read.vectors, owner, len(shown)),
             concept_ids=ids,
@@ -211,7 +164,7 @@ class Matcher:
 
     def match(self, need: str | Project, options: Options | None = None) -> Suggestion:
         """The people who answer a need best. Raises ``UsageError`` for an empty text or an unknown filter value."""
-        project = _as_project(need)
+        project = as_project(need)
         return next(self.match_many([project], options))
 
     def match_many(
@@ -232,7 +185,7 @@ class Matcher:
     @staticmethod
     def asked(need: str | Project, options: Options) -> Project:
         """A need as it is answered: what must be shown is one of its needs. Raises ``UsageError`` for an empty text."""
-        return _with_musts(_as_project(need), options.must)
+        return with_musts(as_project(need), options.must)
 
     def features(self, understood: Understood) -> tuple[Floats, Ints]:
         """((needs, people, len(FEATURES)), best item (needs, people)) of an understood project."""
@@ -338,7 +291,7 @@ class Matcher:
         who = self._who.only(scores.people)
         lab = options.from_lab or project.lab
         cross = who.lab != lab if lab else np.zeros(len(who.ids), dtype=bool)
-        fits = (score >= self._bars(understood, options)[0]) & _holds_musts(needs, need_scores)
+        fits = (score >= self._bars(understood, options)[0]) & holds_musts(needs, need_scores)
 
         def ranked(people: Ints, most: int | None = None) -> Ints:
             if most and most < len(people):  # a full sort of everybody costs more than scoring them
@@ -347,7 +300,7 @@ class Matcher:
             keys = (-total[people], ~cross[people]) if options.from_lab else (-total[people],)
             return people[np.lexsort(keys)]
 
-        among = np.flatnonzero(_allowed(who, project, options, need_scores))
+        among = np.flatnonzero(allowed(who, project, options, need_scores))
         chosen = ranked(among if options.top is None else among[fits[among]], options.top)[: options.top]
         # Of those who come as near to a need as anybody, the one who ranks first.
         nearest = [int(ranked(among[r == r.max()])[0]) for r in raw[:, among]] if len(among) else []
@@ -394,8 +347,8 @@ class Matcher:
         return explain.gaps(needs, [float(stand.need_scores[k, i]) for k, i in enumerate(nearest)], closest, bar)
 
     @cached_property
-    def _who(self) -> _Columns:
-        return _Columns.of(self.people)
+    def _who(self) -> Columns:
+        return Columns.of(self.people)
 
     def _check(self, options: Options) -> None:
         known = {
@@ -549,92 +502,6 @@ def _joined(batches: Sequence[NeedBatch]) -> NeedBatch:
         return batches[0]
     arrays = (np.concatenate([getattr(b, n) for b in batches]) for n in ("vectors", "concept_ids", "concept_p"))
     return NeedBatch(tuple(t for b in batches for t in b.texts), *arrays)
-
-
-def _allowed(who: _Columns, project: Project, options: Options, need_scores: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whom the filters, their availability and what must be shown leave."""
-    out = who.available.copy()
-    if options.exclude:
-        out &= ~np.isin(who.ids, options.exclude)
-    for column, wanted in ((who.lab, options.lab), (who.family, options.family)):
-        if wanted:
-            out &= np.isin(column, wanted)
-    start, end = options.available_from or project.start, options.available_to or project.end
-    if end:
-        out &= who.begins <= end.toordinal()
-    if start:
-        out &= who.ends >= start.toordinal()
-    return out & _holds_musts([n if n.id.startswith(MUST_PREFIX) else None for n in project.needs], need_scores)
-
-
-def _as_project(need: str | Project) -> Project:
-    if isinstance(need, Project):
-        return need
-    if not need.strip():
-        raise UsageError("The need is empty.", 'Say what is needed: skillmatch suggest "tune our Ceph cluster"')
-    from pydantic import ValidationError
-
-    try:
-        return project_from_text(need)
-    except ValidationError as error:
-        problem = error.errors()[0]["msg"]
-        raise UsageError(
-            f"The need can't be read: {problem}.", "Give plain text of at most 20,000 characters."
-        ) from None
-
-
-def _with_musts(project: Project, musts: Sequence[str]) -> Project:
-    return replace(project, needs=(*project.needs, *(must_need(m) for m in musts))) if musts else project
-
-
-def _holds_musts(needs: Sequence[Need | None], need_scores: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Who shows something for every one of these needs that must be met."""
-    must = [k for k, need in enumerate(needs) if need is not None and need.must]
-    return np.asarray((need_scores[must] >= explain.PROOF_BAR).all(axis=0), dtype=np.bool_)
-
-
-def _item_rows(
-    people: Sequence[Profile],
-) -> tuple[list[tuple[str, str, str]], Ints, list[int], list[date | None]]:
-    """(text, kind, source) of every claim and sentence, whose it is, the level claimed (0: none), and of what date."""
-    rows: list[tuple[str, str, str]] = []
-    owner: list[int] = []
-    level: list[int] = []
-    when: list[date | None] = []
-    for i, profile in enumerate(people):
-        for claim in profile.skills:
-            rows.append((claim.name, "skill", claim.source or profile.source))
-            level.append(claim.level or 0)
-            when.append(claim.last_used)
-        for item in profile.evidence:
-            rows.append((item.text, item.kind, item.source or profile.source))
-            level.append(0)
-            when.append(item.date)
-        owner += [i] * (len(profile.skills) + len(profile.evidence))
-    return rows, np.array(owner, dtype=np.int64), level, when
-
-
-def _freshness(when: Sequence[date | None], today: date) -> Floats:
-    """A factor in (0, 1] per item: halved every HALF_LIFE_YEARS; 1 where no date is given."""
-    years = [max((today - d).days, 0) / 365.25 if d else 0.0 for d in when]
-    out: Floats = (0.5 ** (np.array(years) / HALF_LIFE_YEARS)).astype(np.float32)
-    return out
-
-
-def _person(profile: Profile) -> dict[str, Any]:
-    words = sum(len(c.name.split()) for c in profile.skills) + sum(len(e.text.split()) for e in profile.evidence)
-    return {
-        "id": profile.id,
-        "name": profile.name,
-        "lab": profile.lab,
-        "family": profile.family,
-        "availability": profile.availability,
-        "available_from": profile.available_from.isoformat() if profile.available_from else None,
-        "available_to": profile.available_to.isoformat() if profile.available_to else None,
-        "updated": profile.updated.isoformat() if profile.updated else None,
-        "thin": explain.is_thin(len(profile.skills) + len(profile.evidence), words),
-        "hash": content_hash(profile),
-    }
 
 
 def _write_json(path: Path, value: Any) -> None:
