@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 import unicodedata
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -481,3 +483,20 @@ def test_each_query_is_answered_by_itself():
         alone = index.channels(HashingEncoder(64).encode([query]), [query])
         for a, b in zip(together, alone, strict=True):
             assert np.allclose(a[q], b[0], atol=1e-6)
+
+
+ENDINGS = ("ing", "ation", "ations", "er", "eurs", "ement", "ization", "ive", "able", "aient", "e", "ed", "isme", "ité")
+
+
+def test_threads_stem_as_one_does():
+    """The stemmers hold the word they are at: two threads must not share them."""
+    words = [f"{a}{b}" for a in ("monitor", "simulat", "configur", "synchronis", "vectoris") for b in ENDINGS]
+    alone = [retrieval.stem.__wrapped__(w) for w in words]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: [retrieval.stem.__wrapped__(w) for w in words], range(24)))
+    finally:
+        sys.setswitchinterval(before)
+    assert all(one == alone for one in found)

@@ -113,11 +113,17 @@ def stem(word: str) -> str:
     return str(english.stemWord(french.stemWord(word)))
 
 
-@lru_cache(maxsize=1)
-def _stemmers():  # type: ignore[no-untyped-def]
-    import snowballstemmer
+_OF_THREAD = threading.local()
 
-    return snowballstemmer.stemmer("french"), snowballstemmer.stemmer("english")
+
+def _stemmers() -> tuple[Any, Any]:
+    """French and English; of each thread its own, as they hold the word they are at."""
+    if not hasattr(_OF_THREAD, "stemmers"):
+        import snowballstemmer
+
+        _OF_THREAD.stemmers = snowballstemmer.stemmer("french"), snowballstemmer.stemmer("english")
+    found: tuple[Any, Any] = _OF_THREAD.stemmers
+    return found
 
 
 def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:

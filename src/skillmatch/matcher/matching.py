@@ -123,7 +123,8 @@ class Matcher:
         before = None
         if earlier is not None:
             before = Earlier(earlier.items.texts(), earlier.model, earlier.concept_ids, earlier.concept_p)
-        read = read_texts(texts, encoder, model, levels, progress, scratch, before)
+        sentences = np.array([kind != "skill" for _, kind, _ in rows], dtype=bool)
+        read = read_texts(texts, encoder, model, levels, progress, scratch, before, sentences)
         ids, p = read.concept_ids, read.concept_p
         worth = np.array(
             [

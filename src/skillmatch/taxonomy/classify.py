@@ -139,12 +139,15 @@ class ConceptModel:
     def probabilities(self, texts: Sequence[str], vectors: Vectors) -> Floats:
         """Shape (len(texts), n_concepts), rows sum to 1. Exact names are not looked at here."""
         out = np.zeros((len(texts), self.n_concepts), dtype=np.float32)
-        for start in range(0, len(texts), 512):
-            part = slice(start, start + 512)
+
+        def tell(start: int) -> None:
+            part = slice(start, start + _TEXTS_AT_ONCE)
             channels = self.channels(texts[part], vectors[part])
             z = np.sum([weight * _standard(channel) for weight, channel in channels], axis=0)
             z = np.exp(z - z.max(axis=1, keepdims=True))
             out[part, self.classes] = z / z.sum(axis=1, keepdims=True)
+
+        retrieval.on_cores(tell, range(0, len(texts), _TEXTS_AT_ONCE), len(texts) * len(self.example_class))
         return out
 
     def channels(self, texts: Sequence[str], vectors: Vectors) -> list[tuple[float, Floats]]:
@@ -267,6 +270,8 @@ def _bayes_postings(bayes: Any, x: Any, y: Ints, weight: Floats, n_classes: int)
 
 # --- what texts are about ---
 
+#: Texts that are told apart together; of more than these, on every core.
+_TEXTS_AT_ONCE = 512
 #: How many concepts are kept of each item and need; the rest of their probability is dropped.
 TOP_CONCEPTS = 8
 #: Exact names decide where they are at least this share of a text's words, and then by this much.

@@ -53,15 +53,14 @@ class NameIndex:
         raw = retrieval.raw_tokens(text)
         words = [w for _, w in raw]
         short = len(words) <= 3
-        stemmed = [retrieval.stem(w) for w in words]
+        where = self._spans([retrieval.stem(w) for w in words])
         i = 0
         while i < len(words):
             step = 1
             for n in range(min(_LONGEST_NAME, len(words) - i), 0, -1):
-                code = np.uint64(retrieval.name_code(" ".join(stemmed[i : i + n])))
-                lo, hi = np.searchsorted(self.codes, code, "left"), np.searchsorted(self.codes, code, "right")
-                if lo == hi:
+                if (i, n) not in where:
                     continue
+                lo, hi = where[i, n]
                 spelled = " ".join(r for r, _ in raw[i : i + n])
                 allowed = {
                     0,
@@ -82,3 +81,11 @@ class NameIndex:
                     break
             i += step
         return found
+
+    def _spans(self, stemmed: Sequence[str]) -> dict[tuple[int, int], tuple[int, int]]:
+        """(first word, words) of each run of words that is a name, and where its entries begin and end."""
+        spans = [(i, n) for i in range(len(stemmed)) for n in range(1, min(_LONGEST_NAME, len(stemmed) - i) + 1)]
+        codes = np.array([retrieval.name_code(" ".join(stemmed[i : i + n])) for i, n in spans], dtype=np.uint64)
+        first = np.searchsorted(self.codes, codes, "left")
+        last = np.searchsorted(self.codes, codes, "right")
+        return {spans[k]: (int(first[k]), int(last[k])) for k in np.flatnonzero(first < last)}

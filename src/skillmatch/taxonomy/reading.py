@@ -55,8 +55,12 @@ def read_texts(
     progress: Progress | None = None,
     scratch: Path | None = None,
     earlier: Earlier | None = None,
+    sentences: NDArray[np.bool_] | None = None,
 ) -> Reading:
-    """Embed and read every text. ``scratch``: the folder whose disk holds the vectors meanwhile; else memory does."""
+    """Embed and read every text. ``scratch``: the folder whose disk holds the vectors meanwhile; else memory does.
+
+    ``sentences``: whose words are read for expertise; of the others it is 0. All by default.
+    """
     n = len(texts)
     out = Reading(
         _rows_on_disk(scratch, n, encoder.dim) if scratch is not None else np.empty((n, encoder.dim), np.float32),
@@ -70,7 +74,8 @@ def read_texts(
         block = texts[part]
         out.vectors[part] = encoder.encode(block, "passage", progress)
         vectors = np.asarray(out.vectors[part])
-        out.worth[part] = levels.worth(block, vectors)
+        said = np.arange(len(block)) if sentences is None else np.flatnonzero(sentences[part])
+        out.worth[start + said] = levels.worth([block[i] for i in said.tolist()], vectors[said])
         before = np.array([known.get(t, -1) for t in block], dtype=np.int64)
         old, new = np.flatnonzero(before >= 0), np.flatnonzero(before < 0)
         if earlier is not None and len(old):
