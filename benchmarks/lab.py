@@ -233,20 +233,17 @@ def honesty_tables(report: Report, where: str, answered: Sequence[Answered], see
 
 def ece_interval(answered: Sequence[Answered], useful: float, seed: int = 0, n: int = 2000) -> Interval:
     """``metrics.ece`` of all pairs, and its 95 % interval over resampled needs."""
-    edges = np.linspace(0, 1, BINS + 1)[1:-1]
-    keys = {key: row for row, key in enumerate(dict.fromkeys(a.key for a in answered))}
-    surplus, pairs = np.zeros((len(keys), BINS)), np.zeros(len(keys))
+    of_need: dict[str, list[Answered]] = {}
     for a in answered:
-        # The same half-open bins as the metric's; a bin's error is the sum of what was said less what came true.
-        place = np.searchsorted(edges, a.chance, side="left")
-        surplus[keys[a.key]] += np.bincount(place, a.chance - (a.grades >= useful), minlength=BINS)
-        pairs[keys[a.key]] += len(a.chance)
-    drawn = np.random.default_rng(seed).integers(len(keys), size=(n, len(keys)))
-    resampled = [np.abs(surplus[d].sum(axis=0)).sum() / pairs[d].sum() for d in drawn]
-    said = np.hstack([a.chance for a in answered])
-    true = np.hstack([a.grades >= useful for a in answered]).astype(float)
-    low, high = np.quantile(resampled, (0.025, 0.975))
-    return Interval(metrics.ece(said, true, BINS), float(low), float(high), len(keys))
+        of_need.setdefault(a.key, []).append(a)
+    groups = [
+        (np.hstack([a.chance for a in own]), np.hstack([a.grades >= useful for a in own]).astype(float))
+        for own in of_need.values()
+    ]
+    drawn = np.random.default_rng(seed).integers(len(groups), size=(n, len(groups)))
+    low, high = np.quantile(metrics.ece_of_draws(groups, drawn, BINS), (0.025, 0.975))
+    said, true = (np.hstack(side) for side in zip(*groups, strict=True))
+    return Interval(metrics.ece(said, true, BINS), float(low), float(high), len(groups))
 
 
 # --- ablation ------------------------------------------------------------------------------------------------------

@@ -90,6 +90,14 @@ def test_calibration_by_hand():
     assert metrics.ece([0.15, 0.15, 0.95, 0.95], [0, 1, 1, 1]) == found.ece
 
 
+def test_the_calibration_error_of_draws_is_that_of_their_pairs():
+    rng = np.random.default_rng(5)
+    groups = [(rng.random(n).tolist(), rng.integers(2, size=n).tolist()) for n in (1, 7, 30, 4)]
+    draws = rng.integers(4, size=(50, 4))
+    pooled = [[[x for k in draw for x in groups[k][side]] for side in (0, 1)] for draw in draws]
+    assert metrics.ece_of_draws(groups, draws) == pytest.approx([metrics.ece(*both) for both in pooled])
+
+
 @pytest.mark.parametrize("tenth", range(11))
 def test_a_probability_on_an_edge_belongs_to_the_bin_below(tenth):
     (only,) = metrics.calibration([tenth / 10], [1]).bins

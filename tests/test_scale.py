@@ -261,15 +261,15 @@ def test_what_items_say():
 def test_memory_of_reading_stays_flat(monkeypatch, tmp_path):
     """Four times the texts, but for what must be held of each of them, take no more memory."""
     monkeypatch.setattr(reading, "_BLOCK", 64)
-    texts = [f"Lot {i} de sauvegardes" for i in range(2000)]
+    texts = [f"Lot {i} de sauvegardes" for i in range(1200)]
     read(texts)  # words seen before are remembered: that is another matter
     peaks = []
-    for count in (500, 2000):
+    for count in (300, 1200):
         tracemalloc.start()
         read(texts[:count], scratch=tmp_path)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    held = 1500 * (8 * TOP_CONCEPTS + 4)
+    held = 900 * (8 * TOP_CONCEPTS + 4)
     assert peaks[1] < peaks[0] + held + 200_000
 
 

@@ -11,6 +11,7 @@ averages. Wrong input (lengths, NaN, negative grades) raises ``ValueError``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -147,7 +148,7 @@ def calibration(probabilities: ArrayLike, outcomes: ArrayLike, bins: int = 10) -
     if bins < 1:
         raise ValueError(f"needs at least 1 bin, not {bins}")
     edges = np.linspace(0, 1, bins + 1)
-    place = np.searchsorted(edges[1:-1], said, side="left")
+    place = _bins_of(said, bins)
     found = []
     for b in np.unique(place):
         inside = place == b
@@ -160,6 +161,28 @@ def calibration(probabilities: ArrayLike, outcomes: ArrayLike, bins: int = 10) -
 def ece(probabilities: ArrayLike, outcomes: ArrayLike, bins: int = 10) -> float:
     """The expected calibration error alone (Guo et al. 2017), in [0, 1]; see ``calibration``."""
     return calibration(probabilities, outcomes, bins).ece
+
+
+def _bins_of(said: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
+    return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], said, side="left")
+
+
+def ece_of_draws(
+    groups: Sequence[tuple[ArrayLike, ArrayLike]], draws: NDArray[np.int64], bins: int = 10
+) -> NDArray[np.float64]:
+    """``ece`` of the pairs of the groups that each draw takes, shape (draws,), for bootstrap intervals.
+
+    ``groups``: (probabilities, outcomes) of each, with at least one pair; ``draws``: (draws, groups drawn), groups by
+    number, with repetition.
+    """
+    differences, sizes = np.zeros((len(groups), bins)), np.zeros(len(groups))
+    for row, (probabilities, outcomes) in enumerate(groups):
+        said, true = _chances(probabilities, outcomes)
+        differences[row] = np.bincount(_bins_of(said, bins), said - true, minlength=bins)
+        sizes[row] = len(said)
+    times = np.stack([np.bincount(draw, minlength=len(groups)) for draw in draws]).astype(np.float64)
+    found: NDArray[np.float64] = np.abs(times @ differences).sum(axis=1) / (times @ sizes)
+    return found
 
 
 def brier(probabilities: ArrayLike, outcomes: ArrayLike) -> float:

@@ -163,8 +163,8 @@ def _calibration_interval(said: Sequence[tuple[list[float], list[float]]], seed:
     pairs = _pooled(some)
     error = metrics.ece(*pairs)
     rng = np.random.default_rng(seed)
-    draws = (rng.integers(len(some), size=len(some)) for _ in range(_RESAMPLED))
-    low, high = np.quantile([metrics.ece(*_pooled([some[k] for k in draw])) for draw in draws], (0.025, 0.975))
+    draws = rng.integers(len(some), size=(_RESAMPLED, len(some)))
+    low, high = np.quantile(metrics.ece_of_draws(some, draws), (0.025, 0.975))
     return metrics.Interval(error, min(float(low), error), max(float(high), error), len(pairs[0]))
 
 

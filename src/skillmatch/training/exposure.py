@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import metrics
 from ..matcher import Matcher, Options
+from ..needs import Understood
 from ..records import Judgement, Match, Project, Suggestion
 from .evaluating import USEFUL, language
 
@@ -51,7 +52,8 @@ def exposure(
     matcher: Matcher, projects: Sequence[Project], judgements: Sequence[Judgement], top: int = 5, seed: int = 0
 ) -> Exposure:
     """How a version's suggestions for ``projects`` spread over its people; their language is that of their texts."""
-    shown = Counter(m.profile.id for a in matcher.match_many(projects, Options(top=top)) for m in a.matches)
+    read = matcher.understand(projects)
+    shown = Counter(m.profile.id for a in matcher.answers(read, Options(top=top)) for m in a.matches)
     people = [p["id"] for p in matcher.people]
     places = sum(shown.values())
     groups = {
@@ -71,7 +73,7 @@ def exposure(
         first / places if places else 0.0,
         sum(shown[i] == 0 for i in people) / len(people),
         shares,
-        _short_profiles(matcher, projects, judgements, seed),
+        _short_profiles(matcher, read, judgements, seed),
     )
 
 
@@ -93,7 +95,7 @@ def _shares(of: Mapping[str, str], shown: Counter[str], places: int) -> tuple[Sh
 
 
 def _short_profiles(
-    matcher: Matcher, projects: Sequence[Project], judgements: Sequence[Judgement], seed: int
+    matcher: Matcher, read: Sequence[Understood], judgements: Sequence[Judgement], seed: int
 ) -> metrics.Interval | None:
     """By project: mean rank of short profiles less that of longer ones of the same grade (useful ones), over pairs of
     whom one holds at most half as many items as the other."""
@@ -104,7 +106,7 @@ def _short_profiles(
         if j.grade >= USEFUL and j.profile_id in length:
             grades.setdefault(j.project_id, {})[j.profile_id] = float(j.grade)
     falls = []
-    for answer in matcher.match_many([p for p in projects if p.id in grades], Options(top=None)):
+    for answer in matcher.answers([u for u in read if u.project.id in grades], Options(top=None)):
         rank = {m.profile.id: m.rank for m in answer.matches}
         judged = {i: g for i, g in grades.get(answer.project.id, {}).items() if i in rank}
         pairs = [
