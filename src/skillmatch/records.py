@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from datetime import date
 from typing import Annotated, Any, Literal
 
@@ -310,11 +310,15 @@ def content_hash(record: Any) -> str:
     """Sixteen hex digits that change when, and only when, the record's content does (``source`` left out)."""
 
     def strip(value: Any) -> Any:
+        if isinstance(value, str | int | float | None):
+            return value
+        if is_dataclass(value):
+            return {f: strip(getattr(value, f)) for f in value.__dataclass_fields__ if f != "source"}
         if isinstance(value, dict):
             return {k: strip(v) for k, v in value.items() if k != "source"}
         if isinstance(value, list | tuple):
             return [strip(v) for v in value]
         return value.isoformat() if isinstance(value, date) else value
 
-    text = json.dumps(strip(asdict(record)), sort_keys=True, ensure_ascii=False)
+    text = json.dumps(strip(record), sort_keys=True, ensure_ascii=False)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

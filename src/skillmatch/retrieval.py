@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -202,22 +203,21 @@ def word_stems(texts: Sequence[str], bits: int = WORD_BITS) -> Sparse:
         for i, text in enumerate(texts[start : start + TEXTS_AT_ONCE], start):
             for word in _words_for_chars(text):
                 row.append(i)
-                feature.append(_word_code(stem(word)) >> (64 - bits))
+                feature.append(word_code(stem(word)) >> (64 - bits))
         rows.append(np.array(row, dtype=np.int64))
         features.append(np.array(feature, dtype=np.int64))
     return to_sparse(np.concatenate(rows), np.concatenate(features), len(texts), bits)
 
 
 @lru_cache(maxsize=200_000)
-def _word_code(word: str) -> int:
+def word_code(word: str) -> int:
+    """``name_code`` of what comes again and again."""
     return name_code(word)
 
 
 def name_code(text: str) -> int:
     """A stable 64-bit code of a string."""
-    import hashlib
-
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 @dataclass(frozen=True)

@@ -310,7 +310,7 @@ class _cache:  # noqa: N801  a context manager, used as a function
 
 
 def _lookup(db: sqlite3.Connection, keys: Iterable[bytes]) -> Iterable[tuple[bytes, bytes, int]]:
-    wanted = list(keys)
+    wanted = sorted(keys)  # in the order of the file's pages
     for start in range(0, len(wanted), 500):
         part = wanted[start : start + 500]
         marks = ",".join("?" * len(part))

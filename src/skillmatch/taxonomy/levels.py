@@ -77,7 +77,7 @@ def _pairs(texts: Sequence[str]) -> retrieval.Sparse:
         words = ["^", *retrieval.tokens(text)]
         for a, b in pairwise(words):
             row += [i, i]
-            code += [retrieval.name_code(b) >> 46, retrieval.name_code(f"{a} {b}") >> 46]
+            code += [retrieval.word_code(b) >> 46, retrieval.name_code(f"{a} {b}") >> 46]
     bits = 18
     return _unit_rows(retrieval.to_sparse(np.array(row, np.int64), np.array(code, np.int64), len(texts), bits))
 
